@@ -1,0 +1,51 @@
+"""The exceptions that understudy raises. Each message says what happened, with values, and what to do."""
+
+from __future__ import annotations
+
+
+class UnderstudyError(Exception):
+    """Base of everything that understudy raises on purpose."""
+
+
+class InvalidInputError(UnderstudyError, ValueError):
+    """A value, shape or range that a function does not accept."""
+
+
+class ConfigError(UnderstudyError):
+    """A configuration that cannot be run as it stands; nothing was written."""
+
+
+class MissingWeightsError(UnderstudyError):
+    """Weights that a configuration needs are not on this machine."""
+
+
+class WeightsDigestError(UnderstudyError):
+    """A weight file's digest is not the one in the registry."""
+
+
+class MissingExtraError(UnderstudyError, ImportError):
+    """An optional dependency is needed for what was asked."""
+
+
+class UnreadableImageError(UnderstudyError):
+    """A file that claims to be a picture cannot be decoded."""
+
+
+class RefusedImageError(UnderstudyError):
+    """A picture that is refused on purpose: over the pixel limit, animated, or a video."""
+
+
+class NotMediaError(UnderstudyError):
+    """A file that is no picture at all; it is skipped and counted."""
+
+
+class OutputError(UnderstudyError):
+    """The output folder cannot be written, is full, or belongs to another run."""
+
+
+class GenerationError(UnderstudyError):
+    """A generator failed or returned something that is no face."""
+
+
+class StateMismatchError(UnderstudyError):
+    """A run is resumed although its config, weights or sources changed."""

@@ -1,0 +1,274 @@
+"""The values that flow through the pipeline. Each is checked where it is made and never changed afterwards."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from enum import StrEnum
+
+import numpy as np
+from numpy.typing import NDArray
+
+from understudy.errors import InvalidInputError
+
+ERASED = 127
+"""Grey level that stands for "nothing is known here" in every erased pixel."""
+
+FACE_KEYPOINTS = ("right_eye", "left_eye", "nose", "right_mouth", "left_mouth")
+"""Order of the five face keypoints: the subject's right eye first, as it is on the left of a frontal picture."""
+
+
+class Kind(StrEnum):
+    """What a detection shows."""
+
+    FACE = "face"
+    BODY = "body"
+
+
+class OutcomeKind(StrEnum):
+    """What became of one region."""
+
+    REPLACED = "replaced"
+    FILLED = "filled"
+    OBSCURED = "obscured"
+
+
+def _require(condition: bool, message: str) -> None:
+    if not condition:
+        raise InvalidInputError(message)
+
+
+def _freeze(array: NDArray[np.generic]) -> None:
+    array.setflags(write=False)
+
+
+@dataclass(frozen=True)
+class Encoding:
+    """How a picture was stored, so that it can be stored the same way again."""
+
+    format: str
+    """Pillow's format name: "JPEG", "PNG", "WEBP", "TIFF", "BMP", "GIF", "HEIF"."""
+    quantization: tuple[tuple[int, ...], ...] | None = None
+    """JPEG quantisation tables in the upright frame (transposed on quarter turns), 64 entries each, natural order."""
+    subsampling: str | None = None
+    """JPEG chroma subsampling in the upright frame: "4:4:4", "4:2:2", "4:4:0", "4:2:0", "4:1:1"."""
+    options: Mapping[str, object] = field(default_factory=dict)
+    """What else the encoder needs: dpi, TIFF compression, WebP lossless, the palette."""
+
+
+@dataclass(frozen=True)
+class SourceImage:
+    """A decoded picture: ``native`` is composited into, ``view`` is what detectors and generators see."""
+
+    image_id: str
+    """Relative POSIX path of the file in its collection."""
+    native: NDArray[np.generic]
+    """(H, W) or (H, W, C), upright, at the file's own depth and mode."""
+    mode: str
+    """Pillow-like mode of ``native``: L, LA, RGB, RGBA, I;16, RGB;16, RGBA;16, ... (P and CMYK are converted)."""
+    icc: bytes | None
+    view: NDArray[np.uint8]
+    """(H, W, 3) uint8 sRGB, upright."""
+    digest: bytes
+    """SHA-256 of the file's bytes, 32 bytes."""
+    encoding: Encoding
+    orientation: int = 1
+    """EXIF orientation of the file, 1 to 8; everything here is upright already."""
+    notes: tuple[str, ...] = ()
+    """What the table should say, such as "cmyk written as srgb"."""
+
+    def __post_init__(self) -> None:
+        _require(
+            self.view.dtype == np.uint8 and self.view.ndim == 3 and self.view.shape[2] == 3,
+            f"view must be (H, W, 3) uint8, got {self.view.shape} {self.view.dtype}",
+        )
+        _require(
+            self.native.shape[:2] == self.view.shape[:2],
+            f"native and view must have one size, got {self.native.shape[:2]} and {self.view.shape[:2]}",
+        )
+        _require(len(self.digest) == 32, f"digest must have 32 bytes, got {len(self.digest)}")
+        _freeze(self.view)
+        _freeze(self.native)
+
+
+@dataclass(frozen=True)
+class Detections:
+    """What was found in one picture, as a struct of arrays in a stable order.
+
+    ``keypoints`` are in the order of ``FACE_KEYPOINTS``; ``visibility`` is 0 where a keypoint is absent, else in (0, 1].
+    """
+
+    xyxy: NDArray[np.float32]  # (N, 4) px, x1 and y1 exclusive
+    confidence: NDArray[np.float32]  # (N,) in [0, 1]
+    kind: tuple[Kind, ...]
+    keypoints: NDArray[np.float32]  # (N, K, 2) px
+    visibility: NDArray[np.float32]  # (N, K)
+    subject_id: NDArray[np.int64]  # (N,)
+
+    def __post_init__(self) -> None:
+        n = len(self.xyxy)
+        _require(self.xyxy.shape == (n, 4), f"xyxy must be (N, 4), got {self.xyxy.shape}")
+        _require(self.confidence.shape == (n,), f"confidence must be ({n},), got {self.confidence.shape}")
+        _require(len(self.kind) == n, f"kind must have {n} entries, got {len(self.kind)}")
+        _require(
+            self.keypoints.ndim == 3 and self.keypoints.shape[0] == n and self.keypoints.shape[2] == 2,
+            f"keypoints must be ({n}, K, 2), got {self.keypoints.shape}",
+        )
+        _require(
+            self.visibility.shape == self.keypoints.shape[:2],
+            f"visibility must be {self.keypoints.shape[:2]}, got {self.visibility.shape}",
+        )
+        _require(self.subject_id.shape == (n,), f"subject_id must be ({n},), got {self.subject_id.shape}")
+        _require(bool(np.isfinite(self.xyxy).all()), "xyxy must be finite")
+        _require(
+            bool((self.xyxy[:, 2:] >= self.xyxy[:, :2]).all()), "xyxy must have x1 >= x0 and y1 >= y0 in every row"
+        )
+        for array in (self.xyxy, self.confidence, self.keypoints, self.visibility, self.subject_id):
+            _freeze(array)
+
+    def __len__(self) -> int:
+        return len(self.xyxy)
+
+    @classmethod
+    def faces(
+        cls,
+        xyxy: NDArray[np.floating],
+        confidence: NDArray[np.floating],
+        keypoints: NDArray[np.floating] | None = None,
+    ) -> Detections:
+        """Faces in stable order (top to bottom, left to right, then size and confidence), whatever order they came in.
+
+        Parameters
+        ----------
+        xyxy : (N, 4) px
+        confidence : (N,) in [0, 1]
+        keypoints : (N, 5, 2) px, optional
+            NaN, or the argument left out, means absent.
+        """
+        boxes = np.asarray(xyxy, np.float32).reshape(-1, 4)
+        value = np.asarray(confidence, np.float32).reshape(-1)
+        points = (
+            np.full((len(boxes), 5, 2), np.nan, np.float32)
+            if keypoints is None
+            else np.asarray(keypoints, np.float32).reshape(-1, 5, 2)
+        )
+        order = np.lexsort((-value, boxes[:, 3], boxes[:, 2], boxes[:, 0], boxes[:, 1]))
+        points = points[order]
+        present = np.isfinite(points).all(axis=2)
+        return cls(
+            xyxy=boxes[order],
+            confidence=value[order],
+            kind=(Kind.FACE,) * len(boxes),
+            keypoints=np.where(present[..., None], points, 0).astype(np.float32),
+            visibility=present.astype(np.float32),
+            subject_id=np.arange(len(boxes), dtype=np.int64),
+        )
+
+
+@dataclass(frozen=True)
+class Crop:
+    """A window of the canvas in the generator's size, with what will be replaced in it."""
+
+    pixels: NDArray[np.uint8]  # (H, W, 3)
+    replace_mask: NDArray[np.bool_]  # (H, W), True = will be replaced
+    image_from_crop: NDArray[np.float64]  # (2, 3) affine, crop px -> image px
+
+    def __post_init__(self) -> None:
+        _require(
+            self.pixels.ndim == 3 and self.pixels.shape[2] == 3 and self.pixels.dtype == np.uint8,
+            f"pixels must be (H, W, 3) uint8, got {self.pixels.shape} {self.pixels.dtype}",
+        )
+        _require(
+            self.replace_mask.shape == self.pixels.shape[:2] and self.replace_mask.dtype == np.bool_,
+            f"replace_mask must be bool of shape {self.pixels.shape[:2]}, got {self.replace_mask.dtype} {self.replace_mask.shape}",
+        )
+        _require(self.image_from_crop.shape == (2, 3), f"image_from_crop must be (2, 3), got {self.image_from_crop.shape}")
+        for array in (self.pixels, self.replace_mask, self.image_from_crop):
+            _freeze(array)
+
+
+@dataclass(frozen=True)
+class Attributes:
+    """Coarse bins that a policy lets travel; None means "not carried"."""
+
+    skin_tone: int | None = None
+    """ITA bin, 0 (very light) to 5 (dark)."""
+    head_pose: int | None = None
+    """Yaw bin, 0 (far to the subject's right) to 4 (far to the left); 2 is frontal."""
+    age_group: int | None = None
+    expression: int | None = None
+    perceived_gender_expression: int | None = None
+
+
+@dataclass(frozen=True, init=False)
+class Condition:
+    """The only thing a generator may see. The constructor erases every pixel under the mask."""
+
+    context: NDArray[np.uint8]  # (H, W, 3), ERASED under the mask
+    replace_mask: NDArray[np.bool_]  # (H, W)
+    keypoints: NDArray[np.float32]  # (K, 2) crop px
+    visibility: NDArray[np.float32]  # (K,)
+    attributes: Attributes
+
+    def __init__(
+        self,
+        crop: Crop,
+        keypoints: NDArray[np.float32] | None = None,
+        visibility: NDArray[np.float32] | None = None,
+        attributes: Attributes | None = None,
+    ) -> None:
+        points = np.zeros((5, 2), np.float32) if keypoints is None else np.array(keypoints, np.float32)
+        shown = np.zeros(len(points), np.float32) if visibility is None else np.array(visibility, np.float32)
+        _require(shown.shape == points.shape[:1], f"visibility must be {points.shape[:1]}, got {shown.shape}")
+        context = np.where(crop.replace_mask[..., None], np.uint8(ERASED), crop.pixels)
+        for array in (context, points, shown):
+            _freeze(array)
+        object.__setattr__(self, "context", context)
+        object.__setattr__(self, "replace_mask", crop.replace_mask)
+        object.__setattr__(self, "keypoints", np.where(shown[:, None] > 0, points, 0).astype(np.float32))
+        object.__setattr__(self, "visibility", shown)
+        object.__setattr__(self, "attributes", attributes or Attributes())
+
+
+@dataclass(frozen=True)
+class Generated:
+    """What a generator made of one condition: the whole crop; only the masked part is used."""
+
+    pixels: NDArray[np.uint8]  # (H, W, 3)
+    seed: int
+    n_steps: int
+
+    def __post_init__(self) -> None:
+        _require(
+            self.pixels.ndim == 3 and self.pixels.shape[2] == 3 and self.pixels.dtype == np.uint8,
+            f"pixels must be (H, W, 3) uint8, got {self.pixels.shape} {self.pixels.dtype}",
+        )
+        _freeze(self.pixels)
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What became of one region, and why."""
+
+    region: int
+    xyxy: tuple[float, float, float, float]
+    detected_as: Kind
+    confidence: float
+    kind: OutcomeKind
+    attempts: int
+    reason: str = ""
+    """Empty for a replaced region; else why it was filled."""
+    readings: Mapping[str, float | str] = field(default_factory=dict)
+    """Guard readings of the last attempt: identity_distance, face_confidence, verdict, ..."""
+    found_by: str = "primary"
+    """"primary", "residual" or "user"."""
+
+
+@dataclass(frozen=True)
+class AnonymizedImage:
+    """A written picture in memory: native array, and one outcome for every region."""
+
+    image_id: str
+    native: NDArray[np.generic]
+    outcomes: tuple[Outcome, ...]
+    replace_mask: NDArray[np.bool_]  # (H, W), the union of what was replaced
