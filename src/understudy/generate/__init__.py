@@ -1,0 +1,1 @@
+"""Condition -> Generated, and the obscuring baselines."""
