@@ -1,0 +1,69 @@
+# Two commands set everything up: `make demo` and `make test`. Both work from a fresh clone with Python 3.11 or newer.
+SHELL := bash
+.SHELLFLAGS := -euo pipefail -c
+.DEFAULT_GOAL := help
+.DELETE_ON_ERROR:
+
+VENV := .venv
+BIN := $(VENV)/bin
+PYTHON ?= $(shell for p in python3 python3.13 python3.12 python3.11 python3.14; do \
+	"$$p" -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null && { echo "$$p"; break; }; done)
+PROJECT := pyproject.toml hatch_build.py src/understudy/__init__.py
+UV := $(BIN)/uv --no-config pip install -q --python $(BIN)/python --no-build-isolation --no-deps
+EXTRAS := --extra torch --extra identity --extra tables --extra heic --extra dev
+COMPILE := uv --no-config pip compile -q --generate-hashes --universal --python-version 3.11 --no-emit-index-url \
+	--custom-compile-command "make lock"
+
+.PHONY: help demo test check bench lock clean
+
+help:
+	@echo "make demo    install (about a minute) and replace the people in the two portraits of the package"
+	@echo "make test    install everything (a few GB) and run the tests"
+	@echo "make check   ruff, mypy --strict and the layering test"
+	@echo "make bench   measure, and write docs/benchmarks.md"
+	@echo "make lock    resolve the lock files anew (needs uv)"
+	@echo "make clean   remove .venv and what the demo wrote"
+
+# A stamp says "this environment holds this lock"; it is older than the lock after every change of the lock.
+$(VENV)/.setup-build: requirements-build.lock
+	@test -n "$(PYTHON)" || { echo "understudy needs Python 3.11 or newer, and none was found." \
+		"Install one, or say 'make PYTHON=/path/to/python3'." >&2; exit 1; }
+	@echo "make: setting up $(VENV) with $(PYTHON)"
+	@$(PYTHON) -m venv $(VENV) || { echo "$(PYTHON) cannot make a virtual environment:" \
+		"on Debian and Ubuntu, 'apt-get install python3-venv' brings what is missing." >&2; exit 1; }
+	@$(BIN)/python -m pip install -q --disable-pip-version-check --require-hashes --no-deps -r requirements-build.lock
+	@touch $@
+
+$(VENV)/.setup-demo: requirements-demo.lock $(PROJECT) $(VENV)/.setup-build
+	@echo "make: installing what the demo needs"
+	@$(UV) --require-hashes -r requirements-demo.lock
+	@$(UV) --editable .
+	@touch $@
+
+$(VENV)/.setup-test: requirements.lock $(VENV)/.setup-demo
+	@echo "make: installing everything (a few GB, mostly torch)"
+	@$(UV) --require-hashes -r requirements.lock
+	@touch $@
+
+demo: $(VENV)/.setup-demo
+	@$(BIN)/understudy demo
+
+test: $(VENV)/.setup-test
+	@$(BIN)/python -m pytest -m "not slow" $(ARGS)
+
+check: $(VENV)/.setup-test
+	@$(BIN)/ruff check .
+	@$(BIN)/ruff format --check .
+	@$(BIN)/mypy
+	@$(BIN)/python -m pytest -q tests/test_layering.py
+
+bench: $(VENV)/.setup-test
+	@$(BIN)/python scripts/bench.py $(ARGS)
+
+lock:
+	$(COMPILE) --group build -o requirements-build.lock
+	$(COMPILE) pyproject.toml $(EXTRAS) --group weights -c requirements-build.lock -o requirements.lock
+	$(COMPILE) pyproject.toml --extra identity --extra tables --group weights -c requirements.lock -o requirements-demo.lock
+
+clean:
+	rm -rf $(VENV) understudy-demo build dist .mypy_cache .ruff_cache .pytest_cache
