@@ -1,0 +1,1 @@
+"""Find faces: from a picture's view to Detections."""

@@ -1,0 +1,1 @@
+"""Run a network: providers, threads, and what really runs."""
