@@ -1,0 +1,1 @@
+"""Two portraits in the public domain, for the demo; README.md beside them tells where they come from."""
