@@ -29,8 +29,13 @@ class OutcomeKind(StrEnum):
     """What became of one region."""
 
     REPLACED = "replaced"
+    """By a generated understudy."""
     FILLED = "filled"
+    """With one colour of the surroundings."""
     OBSCURED = "obscured"
+    """Baselines only: blurred, pixelated or painted over."""
+    KEPT = "kept"
+    """Null edit only: nothing was replaced. It measures the audit's own error and protects nobody."""
 
 
 def _require(condition: bool, message: str) -> None:

@@ -22,6 +22,8 @@ class Generator(Protocol):
     """Conditions a call; the caller pads to it, so that results do not depend on who shares a batch."""
     min_face_px: float
     """Faces with a shorter box side than this are filled instead."""
+    outcome: OutcomeKind
+    """What a region becomes that this generator made: REPLACED for an understudy, FILLED for solid fill."""
 
     def __call__(self, conditions: Sequence[Condition], seeds: Sequence[int]) -> list[Generated]:
         """Invent one understudy for each condition.
@@ -44,6 +46,7 @@ class Obscurer(Protocol):
 
     name: str
     outcome: OutcomeKind
+    """OBSCURED, or KEPT for the null edit."""
 
     def obscure(self, pixels: NDArray[np.uint8], mask: NDArray[np.bool_]) -> NDArray[np.uint8]:
         """Obscure what lies under the mask.
