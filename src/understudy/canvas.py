@@ -96,7 +96,7 @@ class Canvas:
             self.unknown[where] |= subject.region.mask
 
     def waves(self, subjects: Sequence[Subject], context: float) -> list[list[Subject]]:
-        """Order of replacement: smallest (farthest) first; whoever touches an earlier one's window comes a wave later."""
+        """Order of replacement: smallest (farthest) first; who touches an earlier one's window comes a wave later."""
         order = sorted(subjects, key=lambda s: (s.region.area, s.index))
         depth: dict[int, int] = {}
         waves: list[list[Subject]] = []
@@ -105,7 +105,8 @@ class Canvas:
             touching = [
                 depth[earlier.index]
                 for earlier in order[:n]
-                if _meet(window, earlier.region.window) or _meet(_crop_window(earlier.shape, context), subject.region.window)
+                if _meet(window, earlier.region.window)
+                or _meet(_crop_window(earlier.shape, context), subject.region.window)
             ]
             depth[subject.index] = 1 + max(touching, default=-1)
             if depth[subject.index] == len(waves):

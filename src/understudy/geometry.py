@@ -170,7 +170,7 @@ def crop_frame(shape: FaceShape, crop_size: int, context: float = 1.6) -> NDArra
     context : float
         Side of the window over the longer side of the region.
     """
-    side = 2 * max(max(shape.semi_axes), 1.0) * context
+    side = 2 * max(*shape.semi_axes, 1.0) * context
     scale = side / crop_size
     theta = np.radians(shape.roll_deg)
     linear = scale * np.array([[np.cos(theta), -np.sin(theta)], [np.sin(theta), np.cos(theta)]])
@@ -245,7 +245,9 @@ def cut_crop(
 
 
 def paste_window(
-    image_from_crop: NDArray[np.float64], pixels: NDArray[np.uint8] | NDArray[np.float32], window: tuple[int, int, int, int]
+    image_from_crop: NDArray[np.float64],
+    pixels: NDArray[np.uint8] | NDArray[np.float32],
+    window: tuple[int, int, int, int],
 ) -> NDArray[np.float32]:
     """Resample crop pixels onto a window of the picture (cubic where that enlarges), float32, not clipped.
 

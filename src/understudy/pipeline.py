@@ -249,7 +249,7 @@ class Pipeline:
             if len(made) != len(conditions):
                 raise GenerationError(f"{generator.name} returned {len(made)} results for {len(conditions)} conditions")
             return list(made[: len(batch)])
-        except Exception as error:  # whatever a generator raises ends in the next rung, never in the original
+        except Exception as error:  # noqa: BLE001 - whatever it is ends in the next rung, never in the original
             if len(batch) == 1:
                 return [GenerationError(f"{generator.name} failed: {type(error).__name__}: {error}")]
         return [self._generate([candidate], generator, attempt)[0] for candidate in batch]
@@ -271,7 +271,9 @@ class Pipeline:
         )
         verdict = Verdict(True, "")
         if self.guard is not None and subject.reference is not None and outcome is OutcomeKind.REPLACED:
-            looked_at, mask = canvas.preview(subject, pixels, candidate.image_from_crop, len(candidate.condition.context))
+            looked_at, mask = canvas.preview(
+                subject, pixels, candidate.image_from_crop, len(candidate.condition.context)
+            )
             verdict = self.guard.judge(subject.reference, looked_at, mask)
         candidate.readings, candidate.reason = verdict.readings, verdict.reason
         if verdict.accepted:

@@ -31,7 +31,9 @@ class ResidualScan:
         self.max_rounds = max_rounds
         self.min_confidence = min_confidence
 
-    def __call__(self, canvas: NDArray[np.uint8], replaced: NDArray[np.bool_]) -> tuple[Detections, list[int], list[int]]:
+    def __call__(
+        self, canvas: NDArray[np.uint8], replaced: NDArray[np.bool_]
+    ) -> tuple[Detections, list[int], list[int]]:
         """Scan a finished canvas.
 
         Parameters

@@ -100,7 +100,8 @@ class SourceImage:
 class Detections:
     """What was found in one picture, as a struct of arrays in a stable order.
 
-    ``keypoints`` are in the order of ``FACE_KEYPOINTS``; ``visibility`` is 0 where a keypoint is absent, else in (0, 1].
+    ``keypoints`` are in the order of ``FACE_KEYPOINTS``; ``visibility`` is 0 where a keypoint is
+    absent, else in (0, 1].
     """
 
     xyxy: NDArray[np.float32]  # (N, 4) px, x1 and y1 exclusive
@@ -183,11 +184,13 @@ class Crop:
             self.pixels.ndim == 3 and self.pixels.shape[2] == 3 and self.pixels.dtype == np.uint8,
             f"pixels must be (H, W, 3) uint8, got {self.pixels.shape} {self.pixels.dtype}",
         )
+        expected, mask = self.pixels.shape[:2], self.replace_mask
         _require(
-            self.replace_mask.shape == self.pixels.shape[:2] and self.replace_mask.dtype == np.bool_,
-            f"replace_mask must be bool of shape {self.pixels.shape[:2]}, got {self.replace_mask.dtype} {self.replace_mask.shape}",
+            mask.shape == expected and mask.dtype == np.bool_,
+            f"replace_mask must be bool of shape {expected}, got {mask.dtype} {mask.shape}",
         )
-        _require(self.image_from_crop.shape == (2, 3), f"image_from_crop must be (2, 3), got {self.image_from_crop.shape}")
+        affine = self.image_from_crop
+        _require(affine.shape == (2, 3), f"image_from_crop must be (2, 3), got {affine.shape}")
         for array in (self.pixels, self.replace_mask, self.image_from_crop):
             _freeze(array)
 
@@ -226,11 +229,12 @@ class Condition:
         shown = np.zeros(len(points), np.float32) if visibility is None else np.array(visibility, np.float32)
         _require(shown.shape == points.shape[:1], f"visibility must be {points.shape[:1]}, got {shown.shape}")
         context = np.where(crop.replace_mask[..., None], np.uint8(ERASED), crop.pixels)
+        points = np.where(shown[:, None] > 0, points, 0).astype(np.float32)
         for array in (context, points, shown):
             _freeze(array)
         object.__setattr__(self, "context", context)
         object.__setattr__(self, "replace_mask", crop.replace_mask)
-        object.__setattr__(self, "keypoints", np.where(shown[:, None] > 0, points, 0).astype(np.float32))
+        object.__setattr__(self, "keypoints", points)
         object.__setattr__(self, "visibility", shown)
         object.__setattr__(self, "attributes", attributes or Attributes())
 

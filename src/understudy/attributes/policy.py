@@ -36,7 +36,8 @@ class AttributePolicy:
         unknown = sorted(set(keep) - set(READABLE))
         if unknown:
             raise ConfigError(
-                f"attributes.keep names {unknown}, which cannot be read yet: choose from {list(READABLE)}, or [] for nothing"
+                f"attributes.keep names {unknown}, which cannot be read yet: "
+                f"choose from {list(READABLE)}, or [] for nothing"
             )
         self.keep = tuple(sorted(keep))
         self.keypoints = keypoints

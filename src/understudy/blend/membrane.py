@@ -105,7 +105,9 @@ def spread(values: NDArray[np.float32], known: NDArray[np.bool_]) -> NDArray[np.
     weight = cv2.resize(known.astype(np.float32), size, interpolation=cv2.INTER_AREA)
     total = cv2.resize(np.where(known[..., None], values, 0).astype(np.float32), size, interpolation=cv2.INTER_AREA)
     filled = _pull(total.reshape(size[1], size[0], -1), weight)
-    return np.asarray(cv2.resize(filled, (width, height), interpolation=cv2.INTER_LINEAR), np.float32).reshape(values.shape)
+    return np.asarray(cv2.resize(filled, (width, height), interpolation=cv2.INTER_LINEAR), np.float32).reshape(
+        values.shape
+    )
 
 
 def _pull(total: NDArray[np.float32], weight: NDArray[np.float32]) -> NDArray[np.float32]:
@@ -138,7 +140,11 @@ def _noise_sd(pixels: NDArray[np.float32], where: NDArray[np.bool_]) -> float:
 
 
 def _grain(
-    context: NDArray[np.float32], placed: NDArray[np.float32], ring: NDArray[np.bool_], mask: NDArray[np.bool_], seed: int
+    context: NDArray[np.float32],
+    placed: NDArray[np.float32],
+    ring: NDArray[np.bool_],
+    mask: NDArray[np.bool_],
+    seed: int,
 ) -> NDArray[np.float32]:
     """Noise that lifts the understudy to the grain of its surroundings; 6 grey levels at most.  (h, w, 1)"""
     sure = cv2.erode(ring.astype(np.uint8), np.ones((3, 3), np.uint8), borderValue=0) > 0
