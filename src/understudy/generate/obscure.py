@@ -1,4 +1,4 @@
-"""Baselines that need the person's own pixels, and the null edit. Not identity-free: for comparison and measuring only."""
+"""Baselines that need the person's own pixels, and the null edit: for comparison and measuring, not identity-free."""
 
 from __future__ import annotations
 
@@ -69,7 +69,7 @@ class Pixelate:
         self.n_cells = n_cells
 
     def obscure(self, pixels: NDArray[np.uint8], mask: NDArray[np.bool_]) -> NDArray[np.uint8]:
-        """Replace each cell by its mean; the grid starts at the region's corner, and border cells are mirrored to full size."""
+        """Replace each cell of a grid from the region's corner by its mean; cut cells are mirrored to full size."""
         _check(pixels, mask)
         x0, y0, x1, y1 = _extent(mask)
         cell = max(math.ceil(max(x1 - x0, y1 - y0) / self.n_cells), SMALLEST_CELL_PX)
