@@ -12,10 +12,16 @@ from numpy.typing import NDArray
 from understudy.errors import InvalidInputError
 from understudy.types import ERASED, Crop
 
-WIDTH_MARGIN = 1.16
-HEIGHT_MARGIN = 1.18
-FOREHEAD_SHIFT = 0.05
-"""The region's centre lies this share of its height nearer to the forehead than the box's centre."""
+WIDTH_MARGIN = 1.02
+HEIGHT_MARGIN = 1.05
+"""Over the detector's box, where the box is generous already."""
+WIDTH_BY_KEYPOINTS = 1.25
+HEIGHT_BY_KEYPOINTS = 1.65
+"""Half width and half height of the region over the distance from eyes to mouth: these widen a tight box."""
+LARGEST_WIDENING = 1.3
+"""Keypoints never widen the box by more than this."""
+FOREHEAD_SHIFT = 0.02
+"""The region's centre lies this share of its half height nearer to the forehead than the box's centre."""
 EXPONENT = 2.5
 """Of the superellipse |x/a|^n + |y/b|^n <= 1: fuller at forehead and jaw than an ellipse, no corners in the hair."""
 ASPECT_RANGE = (1.05, 1.6)
@@ -91,12 +97,22 @@ def face_shape(
     half_w, half_h = max((x1 - x0) / 2, 0.5), max((y1 - y0) / 2, 0.5)
     roll = roll_deg(keypoints, visibility)
     a, b = _semi_axes(half_w, half_h, roll)
-    a, b = a * WIDTH_MARGIN, b * HEIGHT_MARGIN
+    reach = _eyes_to_mouth(keypoints, visibility)
+    a = max(a * WIDTH_MARGIN, min(reach * WIDTH_BY_KEYPOINTS, a * LARGEST_WIDENING))
+    b = max(b * HEIGHT_MARGIN, min(reach * HEIGHT_BY_KEYPOINTS, b * LARGEST_WIDENING))
     theta = np.radians(roll)
     up = np.array([np.sin(theta), -np.cos(theta)])
     center = np.array([(x0 + x1) / 2, (y0 + y1) / 2]) + up * (FOREHEAD_SHIFT * b)
     grow = _growth_to_hold(np.asarray(keypoints, np.float64)[np.asarray(visibility) > 0], center, (a, b), roll)
     return FaceShape((float(center[0]), float(center[1])), (a * grow, b * grow), roll)
+
+
+def _eyes_to_mouth(keypoints: NDArray[np.floating], visibility: NDArray[np.floating]) -> float:
+    """Distance from the middle of the eyes to the middle of the mouth, px; 0 where one of them is absent."""
+    if len(visibility) < 5 or not (visibility[[0, 1, 3, 4]] > 0).all():
+        return 0.0
+    points = np.asarray(keypoints, np.float64)
+    return float(np.hypot(*(points[3] + points[4] - points[0] - points[1]) / 2))
 
 
 def _semi_axes(half_w: float, half_h: float, roll: float) -> tuple[float, float]:
@@ -159,7 +175,7 @@ def union_mask(regions: Sequence[Region], height: int, width: int) -> NDArray[np
     return union
 
 
-def crop_frame(shape: FaceShape, crop_size: int, context: float = 1.6) -> NDArray[np.float64]:
+def crop_frame(shape: FaceShape, crop_size: int, context: float = 1.45) -> NDArray[np.float64]:
     """Affine (2, 3) from crop px to image px: a square window, upright in the face's own frame.
 
     Parameters

@@ -38,7 +38,7 @@ class PipelineSettings:
     run_seed: int = 0
     n_attempts: int = 3
     """Candidates a region before it is filled."""
-    context: float = 1.6
+    context: float = 1.45
     """Side of the generator's window over the longer side of the region."""
 
     def __post_init__(self) -> None:
