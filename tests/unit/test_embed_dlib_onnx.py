@@ -1,0 +1,236 @@
+"""dlib's serialised network, read without dlib and run as ONNX, against a second implementation and against dlib."""
+
+from __future__ import annotations
+
+import math
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from understudy.embed import dlib_format, dlib_onnx
+from understudy.errors import InvalidInputError
+from understudy.runtime.onnx import open_session
+
+CACHES = b"110" + 3 * (b"\x01\x02" + 4 * b"\x01\x00")
+
+
+def integer(value: int) -> bytes:
+    magnitude = abs(value)
+    size = max((magnitude.bit_length() + 7) // 8, 1)
+    return bytes([size | (0x80 if value < 0 else 0)]) + magnitude.to_bytes(size, "little")
+
+
+def integers(*values: int) -> bytes:
+    return b"".join(integer(value) for value in values)
+
+
+def real(value: float) -> bytes:
+    fraction, exponent = math.frexp(value)
+    return integers(int(fraction * 2**24), exponent - 24)
+
+
+def text(value: str) -> bytes:
+    return integer(len(value)) + value.encode()
+
+
+def tensor(values: np.ndarray) -> bytes:
+    return integers(2, values.size, 1, 1, 1) + values.astype("<f4").tobytes()
+
+
+class TinyNetwork:
+    """A network of dlib's kind, written as dlib writes it and computed with numpy, layer by layer."""
+
+    def __init__(self, size: int) -> None:
+        self.rng = np.random.default_rng(3)
+        self.head: list[int] = []
+        self.body: list[bytes] = []
+        self.size = size
+        self.mean = (120.5, 116.25, 104.0)
+        self.steps: list = []
+
+    def file(self) -> bytes:
+        head = integers(1) + text("loss_metric_2") + real(0.04) + real(0.6)
+        head += integers(*reversed(self.head))
+        head += text("input_rgb_image_sized") + b"".join(real(m) for m in self.mean) + integers(self.size, self.size)
+        return head + b"".join(self.body)
+
+    def layer(self, content: bytes) -> None:
+        innermost = not self.head
+        self.head.append(3 if innermost else 2)
+        self.body.append(content + CACHES + (integer(1) if innermost else b""))
+
+    def tag(self, step) -> None:
+        self.head.append(1)
+        self.steps.append(step)
+
+    def con(self, n_in: int, n_out: int, kernel: int, stride: int, padding: int) -> None:
+        w = self.rng.normal(0, 0.5 / kernel, (n_out, n_in, kernel, kernel)).astype(np.float32)
+        b = self.rng.normal(0, 0.1, n_out).astype(np.float32)
+        shape = integers(n_out, kernel, kernel, stride, stride, padding, padding)
+        alias = integers(1, *w.shape) + integers(1, 1, n_out, 1, 1)
+        rates = real(1.0) * 3 + integers(0, 11)
+        self.layer(text("con_4") + tensor(np.concatenate([w.ravel(), b])) + shape + alias + rates)
+
+        def step(x):
+            x = np.pad(x, ((0, 0), (padding, padding), (padding, padding)))
+            windows = np.lib.stride_tricks.sliding_window_view(x, (kernel, kernel), (1, 2))[:, ::stride, ::stride]
+            return np.einsum("chwij,ocij->ohw", windows, w) + b[:, None, None]
+
+        self.steps.append(lambda x, _: step(x))
+
+    def affine(self, n: int) -> None:
+        g, b = self.rng.uniform(0.5, 2, n).astype(np.float32), self.rng.normal(0, 0.3, n).astype(np.float32)
+        alias = integers(1, 1, n, 1, 1)
+        self.layer(text("affine_") + tensor(np.concatenate([g, b])) + alias * 2 + integer(0))
+        self.steps.append(lambda x, _: x * g[:, None, None] + b[:, None, None])
+
+    def relu(self) -> None:
+        self.layer(text("relu_"))
+        self.steps.append(lambda x, _: np.maximum(x, 0))
+
+    def pool(self, name: str, window: int, stride: int) -> None:
+        self.layer(text(name) + integers(window, window, stride, stride, 0, 0))
+        reduce = np.max if name.startswith("max") else np.mean
+
+        def step(x):
+            if window == 0:
+                return reduce(x, axis=(1, 2), keepdims=True)
+            windows = np.lib.stride_tricks.sliding_window_view(x, (window, window), (1, 2))[:, ::stride, ::stride]
+            return reduce(windows, axis=(3, 4))
+
+        self.steps.append(lambda x, _: step(x))
+
+    def block(self, n_in: int, n_out: int, stride: int) -> None:
+        self.tag(lambda x, tags: tags.__setitem__("tag1", x) or x)
+        self.con(n_in, n_out, 3, stride, 1 if stride == 1 else 0)
+        self.affine(n_out)
+        self.relu()
+        self.con(n_out, n_out, 3, 1, 1)
+        self.affine(n_out)
+        if stride == 2:
+            self.tag(lambda x, tags: tags.__setitem__("tag2", x) or x)
+            self.tag(lambda _, tags: tags["tag1"])
+            self.pool("avg_pool_2", 2, 2)
+        self.layer(text("add_prev_"))
+
+        def add(x, tags):
+            other = tags["tag2" if stride == 2 else "tag1"]
+            total = np.zeros(np.maximum(x.shape, other.shape))
+            for part in (x, other):
+                total[: part.shape[0], : part.shape[1], : part.shape[2]] += part
+            return total
+
+        self.steps.append(add)
+        self.relu()
+
+    def fc(self, n_in: int, n_out: int) -> None:
+        w = self.rng.normal(0, 0.3, (n_in, n_out)).astype(np.float32)
+        alias = integers(1, n_in, n_out, 1, 1) + integers(1, 0, 0, 0, 0)
+        self.layer(text("fc_2") + integers(n_out, n_in) + tensor(w.ravel()) + alias + integer(1) + real(1.0) * 4)
+        self.steps.append(lambda x, _: x.ravel() @ w)
+
+    def embed(self, chip: np.ndarray) -> np.ndarray:
+        x = (chip.astype(np.float64).transpose(2, 0, 1) - np.reshape(self.mean, (3, 1, 1))) / 256
+        tags: dict = {}
+        for step in self.steps:
+            x = step(x, tags)
+        return x
+
+
+@pytest.fixture(scope="module")
+def tiny() -> TinyNetwork:
+    network = TinyNetwork(50)
+    network.con(3, 4, 7, 2, 0)  # 50 -> 22
+    network.affine(4)
+    network.relu()
+    network.pool("max_pool_2", 3, 2)  # 22 -> 10
+    network.block(4, 4, 1)
+    network.block(4, 6, 2)  # main path 10 -> 4, skip 10 -> 5, channels 6 and 4
+    network.block(6, 6, 1)
+    network.pool("avg_pool_2", 0, 1)
+    network.fc(6, 5)
+    return network
+
+
+@pytest.fixture(scope="module")
+def tiny_session(tiny):
+    return open_session(dlib_onnx.model_bytes(dlib_format.read_network(tiny.file())))
+
+
+def chips(n: int, size: int) -> np.ndarray:
+    return np.random.default_rng(1).integers(0, 256, (n, size, size, 3), dtype=np.uint8)
+
+
+@pytest.mark.parametrize(
+    ("encoded", "value"),
+    [("0100", 0), ("01ff", 255), ("020001", 256), ("8105", -5), ("04ffffff7f", 2**31 - 1)],
+)
+def test_integers_are_sign_size_and_bytes_from_the_low_end(encoded, value):
+    assert dlib_format._Reader(bytes.fromhex(encoded)).integer() == value
+
+
+def test_a_real_number_is_mantissa_times_two_to_the_exponent():
+    assert dlib_format._Reader(bytes.fromhex("01038102")).real() == 0.75
+
+
+def test_layers_come_in_the_order_in_which_data_flows(tiny):
+    network = dlib_format.read_network(tiny.file())
+    names = [type(layer).__name__ for layer in network.layers]
+    assert names[:5] == ["Convolution", "Affine", "Relu", "MaxPool", "TagOrSkip"]
+    assert names[-2:] == ["AveragePool", "FullyConnected"]
+    assert names.count("TagOrSkip") == 5
+    assert network.mean_rgb == (120.5, 116.25, 104.0)
+    assert network.input_size == (50, 50)
+
+
+@pytest.mark.parametrize("cut", [1, 40, 2000, -1])
+def test_a_truncated_file_is_refused(tiny, cut):
+    with pytest.raises(InvalidInputError):
+        dlib_format.read_network(tiny.file()[:cut])
+
+
+def test_bytes_after_the_network_are_refused(tiny):
+    with pytest.raises(InvalidInputError, match="end of the file"):
+        dlib_format.read_network(tiny.file() + b"\x00")
+
+
+def test_a_layer_that_is_not_known_is_named_in_the_error(tiny):
+    with pytest.raises(InvalidInputError, match="rule_"):
+        dlib_format.read_network(tiny.file().replace(b"relu_", b"rule_", 1))
+
+
+def test_a_weight_that_is_not_finite_is_refused(tiny):
+    content = tiny.file()
+    start = content.index(b"affine_") + len(b"affine_") + len(integers(2, 8, 1, 1, 1))
+    with pytest.raises(InvalidInputError, match="not finite"):
+        dlib_format.read_network(content[:start] + np.array([np.nan], "<f4").tobytes() + content[start + 4 :])
+
+
+def test_the_onnx_network_agrees_with_a_second_implementation(tiny, tiny_session):
+    batch = chips(3, 50)
+    (got,) = tiny_session.run({"chips": batch})
+    expected = np.stack([tiny.embed(chip) for chip in batch])
+    assert got.shape == (3, 5)
+    assert np.abs(expected).max() > 0.1
+    np.testing.assert_allclose(got, expected, atol=1e-5)
+
+
+def test_a_network_of_other_structure_is_refused():
+    network = TinyNetwork(20)
+    network.con(3, 4, 7, 2, 0)
+    network.layer(text("add_prev_"))
+    with pytest.raises(InvalidInputError, match="tag"):
+        dlib_onnx.model_bytes(dlib_format.read_network(network.file()))
+
+
+def test_converting_twice_gives_the_same_bytes_and_a_valid_model(tiny, tmp_path):
+    onnx = pytest.importorskip("onnx")
+    source = tmp_path / "net.dat"
+    source.write_bytes(tiny.file())
+    for name in ("one", "two"):
+        dlib_onnx.convert(source, tmp_path / name / "net.onnx")
+    first, second = ((tmp_path / name / "net.onnx").read_bytes() for name in ("one", "two"))
+    assert first == second
+    assert [path.name for path in (tmp_path / "one").iterdir()] == ["net.onnx"]
+    onnx.checker.check_model(onnx.load_from_string(first), full_check=True)
