@@ -1,0 +1,1 @@
+"""From the command line to objects: the only part, besides the command line itself, that knows of hydra."""
