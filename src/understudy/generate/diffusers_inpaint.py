@@ -247,13 +247,16 @@ def _local_folder(model: str, *, revision: str | None, variant: str | None, loca
 
 
 def _load(folder: Path, model: str, *, device: str, dtype: str, variant: str | None) -> Any:
+    import diffusers
     import torch
-    from diffusers import AutoPipelineForInpainting
+    import transformers
 
+    for library in (diffusers, transformers):
+        library.utils.logging.disable_progress_bar()
     place = ("cuda" if torch.cuda.is_available() else "cpu") if device == "auto" else device
     precision = ("float16" if place.startswith("cuda") else "float32") if dtype == "auto" else dtype
     try:
-        pipe: Any = AutoPipelineForInpainting.from_pretrained(  # type: ignore[no-untyped-call]
+        pipe: Any = diffusers.AutoPipelineForInpainting.from_pretrained(  # type: ignore[no-untyped-call]
             str(folder),
             torch_dtype=getattr(torch, precision),
             variant=variant,

@@ -35,8 +35,8 @@ def fill_color(condition: Condition) -> NDArray[np.uint8]:
     unknown = condition.replace_mask
     height, width = unknown.shape
     reach = max(2, round(RING_SHARE * max(height, width)))
-    kernel = cv2.getStructuringElement(cv2.MORPH_ELLIPSE, (2 * reach + 1, 2 * reach + 1))
-    near = cv2.dilate(_middle_part(unknown).astype(np.uint8), kernel) > 0
+    outside = (~_middle_part(unknown)).astype(np.uint8)
+    near = cv2.distanceTransform(outside, cv2.DIST_L2, cv2.DIST_MASK_PRECISE) <= reach
     for known in (near & ~unknown, ~unknown):
         if known.any():
             return np.asarray(np.median(condition.context[known], axis=0).round(), np.uint8)
