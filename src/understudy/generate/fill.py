@@ -39,7 +39,7 @@ def fill_color(condition: Condition) -> NDArray[np.uint8]:
     near = cv2.distanceTransform(outside, cv2.DIST_L2, cv2.DIST_MASK_PRECISE) <= reach
     for known in (near & ~unknown, ~unknown):
         if known.any():
-            return np.asarray(np.median(condition.context[known], axis=0).round(), np.uint8)
+            return np.asarray(np.floor(np.median(condition.context[known], axis=0) + 0.5), np.uint8)
     return np.full(3, MID_GREY, np.uint8)
 
 
