@@ -56,9 +56,9 @@ class Anonymize:
     """continue: go on where an earlier run stopped; restart: begin anew."""
     max_pixels: int = 200_000_000
     """Larger pictures are refused."""
-    n_attempts: int = 4
+    n_attempts: int = 3
     """Seeds that are tried before a face is filled."""
-    context: float = 1.6
+    context: float = 1.45
     """Side of the generator's window over the longer side of the region."""
     debug: bool = False
     """Show the traceback of an error."""
