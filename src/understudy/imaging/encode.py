@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import struct
 from collections.abc import Callable
 from dataclasses import dataclass
 from io import BytesIO
@@ -179,13 +180,22 @@ def _write_tiff(job: _Job) -> EncodedImage:
     return EncodedImage(_saved(image, "TIFF", tiffinfo=tags, **job.common, **arguments), "", tuple(notes))
 
 
+def _bmp_with_alpha(pixels: NDArray[np.generic]) -> bytes:
+    """A BMP with a version 4 header, which declares the alpha that Pillow's writer leaves undeclared."""
+    height, width = pixels.shape[:2]
+    body = np.ascontiguousarray(pixels[::-1, :, [2, 1, 0, 3]]).tobytes()
+    masks = (0x00FF0000, 0x0000FF00, 0x000000FF, 0xFF000000)
+    header = struct.pack("<IiiHHIIiiII", 108, width, height, 1, 32, 3, len(body), 0, 0, 0, 0)
+    header += struct.pack("<4I4s", *masks, b"BGRs").ljust(108 - len(header), b"\x00")  # LCS_sRGB
+    return struct.pack("<2sIII", b"BM", 14 + len(header) + len(body), 0, 14 + len(header)) + header + body
+
+
 def _write_bmp(job: _Job) -> EncodedImage:
-    image, arguments = _as_image(job)
-    if arguments:
-        image = Image.fromarray(job.native)
-    dpi = {"dpi": job.option("dpi")} if job.option("dpi") else {}
     notes = ("bmp cannot hold the mark",) if job.xmp else ()
-    return EncodedImage(_saved(image, "BMP", **dpi), "", notes)
+    if job.source.mode == "RGBA":
+        return EncodedImage(_bmp_with_alpha(job.native), "", notes)
+    dpi = {"dpi": job.option("dpi")} if job.option("dpi") else {}
+    return EncodedImage(_saved(_as_image(job)[0], "BMP", **dpi), "", notes)
 
 
 def _write_gif(job: _Job) -> EncodedImage:

@@ -25,17 +25,18 @@ class ReencodeError:
     plain_max_abs: float
 
 
-def _difference(a: NDArray[np.generic], b: NDArray[np.generic], outside: NDArray[np.uint8]) -> tuple[float, float]:
-    """Mean and maximum of |a - b| where ``outside`` is not 0."""
+def _difference(a: NDArray[np.generic], b: NDArray[np.generic], replace_mask: NDArray[np.bool_]) -> tuple[float, float]:
+    """Mean and maximum of |a - b| outside the mask."""
     if a.shape != b.shape:
         raise InvalidInputError(f"pictures of one size are compared, got {a.shape} and {b.shape}")
-    if not outside.any():
+    n_outside = replace_mask.size - int(np.count_nonzero(replace_mask))
+    if not n_outside:
         return float("nan"), float("nan")
     shift = cv2.absdiff(np.ascontiguousarray(a), np.ascontiguousarray(b))
-    means = cv2.mean(shift, outside)
-    n_channels = 1 if shift.ndim == 2 else shift.shape[2]
-    worst = shift if n_channels == 1 else shift.max(axis=2)
-    return float(np.mean(means[:n_channels])), float(cv2.minMaxLoc(worst, outside)[1])
+    shift[replace_mask] = 0
+    flat = shift.reshape(shift.shape[0], -1)
+    n_channels = flat.shape[1] // replace_mask.shape[1]
+    return cv2.sumElems(flat)[0] / (n_outside * n_channels), float(cv2.minMaxLoc(flat)[1])
 
 
 def reencode_error(source: SourceImage, encoded: EncodedImage, replace_mask: NDArray[np.bool_]) -> ReencodeError:
@@ -57,10 +58,9 @@ def reencode_error(source: SourceImage, encoded: EncodedImage, replace_mask: NDA
         raise InvalidInputError(f"replace_mask must be {source.native.shape[:2]}, got {replace_mask.shape}")
     if encoded.lossless:
         return ReencodeError(0.0, 0.0, 0.0, 0.0)
-    outside = (~replace_mask).astype(np.uint8)
     max_pixels = replace_mask.size
     written = decode(encoded.data, source.image_id, max_pixels=max_pixels).native
-    mean_abs, max_abs = _difference(source.native, written, outside)
+    mean_abs, max_abs = _difference(source.native, written, replace_mask)
     plain = decode(encode(source, source.native, mark=False).data, source.image_id, max_pixels=max_pixels).native
-    plain_mean_abs, plain_max_abs = _difference(source.native, plain, outside)
+    plain_mean_abs, plain_max_abs = _difference(source.native, plain, replace_mask)
     return ReencodeError(mean_abs, max_abs, plain_mean_abs, plain_max_abs)
