@@ -1,0 +1,308 @@
+"""What is done with one picture at each stage, and what becomes of it where that fails. Nothing here knows of threads.
+
+Fail closed: whatever goes wrong with a picture ends in a row that says so and in no file, never in the picture itself.
+"""
+
+from __future__ import annotations
+
+import gc
+import hashlib
+import math
+import os
+import stat
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from typing import Protocol, TypeVar
+
+from understudy.batch.flow import Cost
+from understudy.batch.folder import NameTakenError, Outputs
+from understudy.batch.ledger import Row, Status
+from understudy.batch.sources import InputFile, printable
+from understudy.errors import (
+    GenerationError,
+    NotMediaError,
+    OutputError,
+    RefusedImageError,
+    UnderstudyError,
+    UnreadableImageError,
+)
+from understudy.imaging.sniff import HEAD_BYTES, readable_format
+from understudy.types import AnonymizedImage, Detections, OutcomeKind, SourceImage
+
+T = TypeVar("T")
+
+
+class EncodedImage(Protocol):
+    """A picture as it is written."""
+
+    @property
+    def data(self) -> bytes:
+        """The file's bytes."""
+
+    @property
+    def suffix(self) -> str:
+        """Appended to the source's name: "" or ".png"."""
+
+    @property
+    def notes(self) -> Sequence[str]:
+        """What the table should say about the writing."""
+
+
+class Job(Protocol):
+    """Everything that turns one file's bytes into another's. Methods are called from several threads at once."""
+
+    def decode(self, data: bytes, image_id: str) -> SourceImage:
+        """Decode a file."""
+
+    def detect(self, sources: Sequence[SourceImage]) -> list[Detections]:
+        """Find who is in each picture."""
+
+    def replace(
+        self, sources: Sequence[SourceImage], detections: Sequence[Detections]
+    ) -> list[AnonymizedImage | UnderstudyError]:
+        """Replace everybody in a micro-batch; the failure of one picture is its value, never its neighbours'."""
+
+    def encode(self, source: SourceImage, anonymized: AnonymizedImage) -> EncodedImage:
+        """Encode in the source's own format, or in a lossless one."""
+
+
+@dataclass
+class Picture:
+    """One input on its way; what a stage made is dropped as soon as the next one has used it."""
+
+    file: InputFile
+    cost: Cost
+    row: Row
+    source: SourceImage | None = None
+    detections: Detections | None = None
+    anonymized: AnonymizedImage | None = None
+    seconds: float = 0.0
+    done: Row | None = None
+    """What to record; set by the stage that ends the way."""
+
+    @property
+    def n_regions(self) -> int:
+        """Detections so far."""
+        return 0 if self.detections is None else len(self.detections)
+
+    def end(self, status: Status, error: str) -> None:
+        """Go no further; let go of every pixel."""
+        self.source = self.detections = self.anonymized = None
+        prefix = f"{self.file.image_id}: "
+        self.done = replace(
+            self.row, status=status, error=printable(error.removeprefix(prefix)), seconds=round(self.seconds, 4)
+        )
+
+
+def new_picture(file: InputFile, cost: Cost) -> Picture:
+    """A picture of which nothing is known but where it lies."""
+    return Picture(file, cost, Row(file.image_id, os.fspath(file.path), Status.FAILED))
+
+
+def _timed(picture: Picture, work: Callable[[], T]) -> T:
+    began = time.perf_counter()
+    try:
+        return work()
+    finally:
+        picture.seconds += time.perf_counter() - began
+
+
+def _twice(work: Callable[[], T]) -> T:
+    """Do it, and once again where it failed in a way that nobody meant: out of memory, or an error that is not ours."""
+    try:
+        return work()
+    except (UnderstudyError, NameTakenError):
+        raise
+    except Exception:  # noqa: BLE001 - whatever it is, the second time it is the caller's
+        gc.collect()
+    return work()
+
+
+def describe(error: BaseException) -> str:
+    """An error as one line: our own messages as they are, others with their type."""
+    if isinstance(error, UnderstudyError | NameTakenError):
+        return str(error)
+    if isinstance(error, MemoryError):
+        return "out of memory" + (f": {error}" if str(error) else "")
+    return f"unexpected {type(error).__name__}: {error}"
+
+
+def read_file(picture: Picture, max_bytes: int) -> bytes:
+    """The bytes of a picture's file, after its first bytes have said that it is one.
+
+    Size and time stamp go into the picture's row as they were when the file was opened.
+    """
+    with picture.file.path.open("rb") as file:
+        status = os.fstat(file.fileno())
+        if not stat.S_ISREG(status.st_mode):
+            raise UnreadableImageError("no ordinary file")
+        picture.row = replace(picture.row, source_bytes=status.st_size, source_mtime_ns=status.st_mtime_ns)
+        head = file.read(HEAD_BYTES)
+        readable_format(head, picture.file.image_id)
+        if status.st_size > max_bytes:
+            raise RefusedImageError(f"the file has {status.st_size:,} bytes, the limit is {max_bytes:,}")
+        return head + file.read()
+
+
+def prepare(job: Job, picture: Picture, *, max_bytes: int) -> None:
+    """Read, decode and detect; ``picture.done`` is set where that is the end of it."""
+    _timed(picture, lambda: _prepare(job, picture, max_bytes))
+
+
+def _prepare(job: Job, picture: Picture, max_bytes: int) -> None:
+    try:
+        data = read_file(picture, max_bytes)
+    except NotMediaError as error:
+        return picture.end(Status.SKIPPED, str(error))
+    except RefusedImageError as error:
+        return picture.end(Status.REFUSED, str(error))
+    except OSError as error:
+        return picture.end(Status.FAILED, f"cannot be read: {(error.strerror or str(error)).lower()}")
+    except (UnderstudyError, MemoryError) as error:
+        return picture.end(Status.FAILED, describe(error))
+    source = _decode(job, picture, data)
+    del data
+    if source is None:
+        return None
+    height, width = source.view.shape[:2]
+    picture.row = replace(picture.row, digest=source.digest, width=width, height=height)
+    try:
+        (found,) = _twice(lambda: job.detect([source]))
+    except Exception as error:  # noqa: BLE001 - one picture never stops the run
+        return picture.end(Status.QUARANTINED, f"detection failed: {describe(error)}")
+    picture.source, picture.detections = source, found
+    return None
+
+
+def _decode(job: Job, picture: Picture, data: bytes) -> SourceImage | None:
+    try:
+        return _twice(lambda: job.decode(data, picture.file.image_id))
+    except NotMediaError as error:
+        status, text = Status.SKIPPED, str(error)
+    except RefusedImageError as error:
+        status, text = Status.REFUSED, str(error)
+    except Exception as error:  # noqa: BLE001 - decoders raise anything
+        status, text = Status.FAILED, describe(error)
+    picture.row = replace(picture.row, digest=hashlib.sha256(data).digest())
+    picture.end(status, text)
+    return None
+
+
+def replace_batch(job: Job, pictures: Sequence[Picture]) -> None:
+    """Replace everybody in a batch; a picture that fails in company is tried once alone, then quarantined."""
+    began = time.perf_counter()
+    results = _replace_once(job, pictures)
+    for picture in pictures:
+        picture.seconds += (time.perf_counter() - began) / len(pictures)
+    for picture, result in zip(pictures, results, strict=True):
+        if isinstance(result, BaseException) and (len(pictures) > 1 or not isinstance(result, UnderstudyError)):
+            gc.collect()
+            result = _timed(picture, lambda alone=picture: _replace_once(job, [alone])[0])  # type: ignore[misc]
+        if isinstance(result, BaseException):
+            picture.end(Status.QUARANTINED, describe(result))
+        else:
+            picture.anonymized = result
+
+
+def _replace_once(job: Job, pictures: Sequence[Picture]) -> list[AnonymizedImage | BaseException]:
+    sources = [picture.source for picture in pictures if picture.source is not None]
+    detections = [picture.detections for picture in pictures if picture.detections is not None]
+    try:
+        results: list[AnonymizedImage | BaseException] = list(job.replace(sources, detections))
+        if len(results) != len(pictures):
+            raise GenerationError(f"replace must return {len(pictures)} results, got {len(results)}")
+    except Exception as error:  # noqa: BLE001 - a generator raises anything; the picture is then withheld
+        return [error for _ in pictures]
+    return results
+
+
+def _check(picture: Picture, source: SourceImage, anonymized: AnonymizedImage) -> None:
+    """A region without an outcome means that no picture is written."""
+    settled = {outcome.region for outcome in anonymized.outcomes}
+    missing = sorted(set(range(picture.n_regions)) - settled)
+    if missing or len(settled) != len(anonymized.outcomes):
+        raise GenerationError(
+            f"{picture.n_regions} regions need one outcome each, got {len(anonymized.outcomes)} (none for {missing})"
+        )
+    if anonymized.image_id != source.image_id or anonymized.native.shape != source.native.shape:
+        raise GenerationError(
+            f"the result must be {source.image_id} of shape {source.native.shape}, "
+            f"got {anonymized.image_id} of shape {anonymized.native.shape}"
+        )
+
+
+def finish(job: Job, picture: Picture, outputs: Outputs) -> None:
+    """Check, encode and write; ``picture.done`` is set in any case.
+
+    Raises
+    ------
+    OutputError
+        Where nothing more can be written at all; the picture stays without a row and is made again next time.
+    """
+    _timed(picture, lambda: _finish(job, picture, outputs))
+    if picture.done is not None:
+        picture.done = replace(picture.done, seconds=round(picture.seconds, 4))
+
+
+def _finish(job: Job, picture: Picture, outputs: Outputs) -> None:
+    source, anonymized = picture.source, picture.anonymized
+    if source is None or anonymized is None:
+        return picture.end(Status.QUARANTINED, "nothing was made of it")
+    try:
+        _check(picture, source, anonymized)
+        encoded = _twice(lambda: job.encode(source, anonymized))
+        relative, key = outputs.claim(picture.file.image_id, encoded.suffix)
+        if encoded.suffix and _sibling(picture.file, relative):
+            raise NameTakenError(
+                f"its output would be named {printable(relative)!r}, as that of the file of this name beside it: "
+                "rename one of them"
+            )
+        outputs.write(relative, encoded.data)
+    except OutputError:
+        raise
+    except Exception as error:  # noqa: BLE001 - one picture never stops the run
+        return picture.end(Status.QUARANTINED, describe(error))
+    kinds = [outcome.kind for outcome in anonymized.outcomes]
+    row = replace(
+        picture.row,
+        status=Status.DONE,
+        output=relative,
+        output_key=key,
+        output_digest=hashlib.sha256(encoded.data).digest(),
+        output_bytes=len(encoded.data),
+        n_regions=len(kinds),
+        n_replaced=kinds.count(OutcomeKind.REPLACED),
+        n_filled=kinds.count(OutcomeKind.FILLED),
+        n_obscured=kinds.count(OutcomeKind.OBSCURED),
+        notes=tuple(dict.fromkeys((*source.notes, *encoded.notes))),
+        regions=tuple(_regions(anonymized)),
+    )
+    picture.source = picture.detections = picture.anonymized = None
+    picture.done = row
+    return None
+
+
+def _sibling(file: InputFile, relative: str) -> bool:
+    """Whether a source of the output's name lies beside this one; told by the disk, so that order plays no part."""
+    return os.path.lexists(file.path.parent / relative.rpartition("/")[2])
+
+
+def _regions(anonymized: AnonymizedImage) -> list[dict[str, object]]:
+    return [
+        {
+            "region": outcome.region,
+            "xyxy": [round(float(value), 3) for value in outcome.xyxy],
+            "kind": str(outcome.detected_as),
+            "confidence": round(float(outcome.confidence), 6),
+            "outcome": str(outcome.kind),
+            "attempts": outcome.attempts,
+            "reason": outcome.reason,
+            "found_by": outcome.found_by,
+            "readings": {
+                name: value if isinstance(value, str) else round(float(value), 6) if math.isfinite(value) else None
+                for name, value in outcome.readings.items()
+            },
+        }
+        for outcome in anonymized.outcomes
+    ]
