@@ -26,16 +26,6 @@ class Runtime:
 
 
 @dataclass
-class Runner:
-    """How many stages work at once; no number here changes a pixel."""
-
-    n_workers: int = 1
-    """Threads that decode, detect and encode."""
-    batch_size: int = 8
-    """Pictures in one micro-batch."""
-
-
-@dataclass
 class Anonymize:
     """``understudy anonymize``: the main job."""
 
@@ -68,7 +58,7 @@ class Anonymize:
     guard: Component = MISSING
     blender: Component = MISSING
     attributes: Component = MISSING
-    runner: Runner = field(default_factory=Runner)
+    runner: Component = MISSING
     runtime: Runtime = field(default_factory=Runtime)
 
 

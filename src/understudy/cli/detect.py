@@ -1,0 +1,140 @@
+"""``understudy detect input=PATH output=FILE.jsonl``: who is found where, and nothing else."""
+
+from __future__ import annotations
+
+import json
+import os
+import sys
+import tempfile
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager, suppress
+from pathlib import Path
+from typing import IO
+
+from rich.console import Console
+from rich.progress import track
+
+from understudy.batch.sources import InputFile, open_inputs, printable
+from understudy.config.build import as_text, build_detector, read_detect
+from understudy.config.compose import compose_config, read_flags
+from understudy.config.help import help_text
+from understudy.config.schema import Detect
+from understudy.detect.base import Detector
+from understudy.errors import NotMediaError, OutputError, UnderstudyError
+from understudy.imaging import decode
+from understudy.imaging.files import TEMPORARY_PREFIX, TEMPORARY_SUFFIX
+from understudy.types import Detections, SourceImage
+
+HELP = """usage: understudy detect input=PATH output=FILE.jsonl [key=value ...]
+
+Writes one JSON line for each picture: id, size [width, height], and faces with xyxy, confidence and keypoints (right
+eye, left eye, nose, right and left corner of the mouth; null where unknown), in upright pixels. The file is written
+when all is done, and `understudy anonymize boxes=FILE.jsonl` reads it back, with what you changed in it.
+
+ends    0 every picture was searched; 1 nothing could run; 3 some inputs could not be read
+"""
+SKIPPED, FAILED = "skipped", "failed"
+
+
+def run(arguments: Sequence[str]) -> int:
+    """Run the command."""
+    flags = read_flags(arguments)
+    if flags.show_help:
+        print(help_text("detect", HELP))
+        return 0
+    config = compose_config("detect", flags.overrides, flags.config_folder)
+    if flags.print_config:
+        print(as_text(config), end="")
+        return 0
+    return detect(read_detect(config))
+
+
+def detect(settings: Detect) -> int:
+    """Search every picture of a collection and write what was found."""
+    inputs = open_inputs(settings.input)
+    detector = build_detector(settings)
+    n_pictures = n_faces = n_failed = n_skipped = 0
+    console = Console(stderr=True)
+    with _written_whole(Path(settings.output)) as lines:
+        for file in track(inputs, "detect", console=console, disable=not console.is_terminal):
+            found = _search(file, detector, settings.max_pixels)
+            if isinstance(found, str):
+                n_skipped += found == SKIPPED
+                n_failed += found != SKIPPED
+                if found != SKIPPED:
+                    print(f"{FAILED}: {printable(file.image_id)}: {found}", file=sys.stderr)
+                continue
+            source, faces = found
+            lines.write(json.dumps(as_record(source, faces)) + "\n")
+            n_pictures += 1
+            n_faces += len(faces)
+    print(f"{n_faces} faces in {n_pictures} pictures; {n_failed} inputs failed, {n_skipped} skipped as no pictures")
+    print(f"results lie in {settings.output}")
+    return 3 if n_failed else 0
+
+
+def _search(file: InputFile, detector: Detector, max_pixels: int) -> tuple[SourceImage, Detections] | str:
+    """A picture with its faces; ``SKIPPED``, or why it could not be searched."""
+    if file.problem:
+        return SKIPPED if file.status == SKIPPED else file.problem
+    try:
+        source = decode(file.path.read_bytes(), file.image_id, max_pixels=max_pixels)
+        return source, detector(source.view)
+    except NotMediaError:
+        return SKIPPED
+    except UnderstudyError as error:
+        return str(error).removeprefix(f"{file.image_id}: ")
+    except OSError as error:
+        return f"cannot be read: {(error.strerror or str(error)).lower()}"
+    except MemoryError:
+        return "out of memory"
+
+
+def as_record(source: SourceImage, faces: Detections) -> dict[str, object]:
+    """One picture's line."""
+    height, width = source.view.shape[:2]
+    return {
+        "id": source.image_id,
+        "size": [width, height],
+        "faces": [
+            {
+                "xyxy": [round(float(v), 2) for v in faces.xyxy[i]],
+                "confidence": round(float(faces.confidence[i]), 4),
+                "keypoints": [
+                    [round(float(x), 2), round(float(y), 2)] if shown > 0 else None
+                    for (x, y), shown in zip(faces.keypoints[i], faces.visibility[i], strict=True)
+                ],
+            }
+            for i in range(len(faces))
+        ],
+    }
+
+
+@contextmanager
+def _written_whole(path: Path) -> Iterator[IO[str]]:
+    """A text file that appears under its name when everything is in it, and not at all where something fails.
+
+    Raises
+    ------
+    OutputError
+        It cannot be written.
+    """
+    part: Path | None = None
+    try:
+        path.absolute().parent.mkdir(parents=True, exist_ok=True)
+        if path.is_dir():
+            raise OutputError(f"output {printable(str(path))!r} is a folder: give the name of a .jsonl file")
+        handle, name = tempfile.mkstemp(prefix=TEMPORARY_PREFIX, suffix=TEMPORARY_SUFFIX, dir=path.absolute().parent)
+        part = Path(name)
+        with os.fdopen(handle, "w", encoding="utf-8", newline="\n") as lines:
+            yield lines
+            lines.flush()
+            os.fsync(lines.fileno())
+        part.chmod(0o644)
+        part.replace(path)
+    except OSError as error:
+        raise OutputError(f"output {printable(str(path))!r} cannot be written: {(error.strerror or '').lower()}") from error
+    finally:
+        if part is not None:
+            with suppress(OSError):
+                part.unlink(missing_ok=True)

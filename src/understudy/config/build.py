@@ -1,0 +1,241 @@
+"""From a composed config to a job that can be run: the only part that reads a DictConfig."""
+
+from __future__ import annotations
+
+import hashlib
+import platform
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import asdict, dataclass, replace
+from importlib.metadata import PackageNotFoundError, version
+from importlib.util import find_spec
+from pathlib import Path
+
+from omegaconf import DictConfig, OmegaConf
+from omegaconf.errors import OmegaConfBaseException
+
+from understudy import __version__
+from understudy.batch.local import RunSettings
+from understudy.batch.sources import printable
+from understudy.config.compose import compose_config
+from understudy.config.job import AnonymizeJob
+from understudy.config.parts import PartBuilder
+from understudy.config.schema import Anonymize, Detect
+from understudy.detect.base import Detector
+from understudy.errors import ConfigError
+from understudy.pipeline import Pipeline, PipelineSettings
+from understudy.runtime.onnx import Session
+
+CHOICES = {
+    "boxes_mode": ("replace", "add"),
+    "boxes_frame": ("upright", "raw"),
+    "resume": ("continue", "restart"),
+}
+"""Settings that are one of a few words."""
+_NEEDED = {
+    "input": "input=PATH (a file, a folder, a glob or a .txt list)",
+    "output": "output=PATH",
+    "generator.model": "generator.model=ID_OR_FOLDER",
+}
+_PACKAGES = ("numpy", "Pillow", "opencv-python-headless", "onnxruntime", "hydra-core", "torch", "diffusers", "dlib-bin")
+_NOT_IN_FINGERPRINT = ("input", "output", "boxes", "runner", "resume", "debug")
+
+
+def choose_residual(overrides: Sequence[str]) -> list[str]:
+    """The overrides with the residual detector of this installation, unless they choose one.
+
+    MTCNN where torch is installed, dlib's HOG detector where it is not.
+    """
+    if any(override.lstrip("+").partition("=")[0] == "residual" for override in overrides):
+        return list(overrides)
+    has_mtcnn = find_spec("torch") is not None and find_spec("facenet_pytorch") is not None
+    return [*overrides, "residual=mtcnn" if has_mtcnn else "residual=hog"]
+
+
+def read_anonymize(config: DictConfig) -> Anonymize:
+    """Settings of the main job, checked, without a trace of OmegaConf.
+
+    Raises
+    ------
+    ConfigError
+        Something is missing or is not one of the words that it may be.
+    """
+    settings = _to_object(config, "anonymize")
+    if not isinstance(settings, Anonymize):
+        raise ConfigError(f"this is no config of anonymize but of {type(settings).__name__}")
+    for key, words in CHOICES.items():
+        if getattr(settings, key) not in words:
+            raise ConfigError(f"{key} must be one of {', '.join(words)}, got {getattr(settings, key)!r}")
+    for key, least in (("seed", 0), ("n_attempts", 1), ("max_pixels", 1)):
+        if getattr(settings, key) < least:
+            raise ConfigError(f"{key} must be {least} or more, got {getattr(settings, key)}")
+    if not settings.context >= 1:
+        raise ConfigError(f"context must be 1 or more, got {settings.context}")
+    return settings
+
+
+def read_detect(config: DictConfig) -> Detect:
+    """Settings of ``understudy detect``."""
+    settings = _to_object(config, "detect")
+    if not isinstance(settings, Detect):
+        raise ConfigError(f"this is no config of detect but of {type(settings).__name__}")
+    return settings
+
+
+def _to_object(config: DictConfig, command: str) -> object:
+    try:
+        unset = sorted(str(key) for key in OmegaConf.missing_keys(config))
+        if unset:
+            wanted = " and ".join(_NEEDED.get(key, f"{key}=...") for key in unset)
+            raise ConfigError(f"{command} needs {wanted}; `understudy {command} --help` tells more")
+        return OmegaConf.to_object(config)
+    except OmegaConfBaseException as error:
+        raise ConfigError(str(error).splitlines()[0]) from error
+
+
+def as_text(config: DictConfig) -> str:
+    """The composed config as YAML, as ``--cfg job`` prints it."""
+    return OmegaConf.to_yaml(config)
+
+
+@dataclass(frozen=True)
+class Built:
+    """A job with what a run should keep of it."""
+
+    job: AnonymizeJob
+    run_settings: RunSettings
+    warnings: tuple[str, ...]
+    """What the user should know before the run starts."""
+
+
+def build_job(settings: Anonymize) -> Built:
+    """Load every part of the main job.
+
+    Raises
+    ------
+    ConfigError, MissingWeightsError, WeightsDigestError, MissingExtraError
+        Nothing has been written then.
+    """
+    build = PartBuilder()
+    warnings: list[str] = []
+    detector = build(settings.detector, "detector")
+    residual = build(settings.residual, "residual")
+    if residual is None:
+        warnings.append("residual=none: nobody looks for people whom the detector missed")
+    else:
+        _refuse_overlap(detector, residual.detector)
+    guard = build(settings.guard, "guard")
+    if guard is None:
+        warnings.append("guard=none: understudies are not compared with the originals")
+    elif guard.embedder is None:
+        warnings.append("the guard has no identity embedder: every understudy's identity stays undecided")
+    pipeline = Pipeline(
+        detector=detector,
+        residual=residual,
+        generator=build(settings.generator, "generator"),
+        guard=guard,
+        blender=build(settings.blender, "blender"),
+        policy=build(settings.attributes, "attributes"),
+        settings=PipelineSettings(
+            run_seed=settings.seed, n_attempts=settings.n_attempts, context=settings.context
+        ),
+    )
+    run_settings = build(settings.runner, "runner")
+    if settings.resume == "restart":
+        run_settings = replace(run_settings, resume="restart")
+    job = AnonymizeJob(pipeline, max_pixels=settings.max_pixels, mark=settings.mark)
+    return Built(job, run_settings, tuple(warnings))
+
+
+def build_detector(settings: Detect) -> Detector:
+    """Load the detector of ``understudy detect``."""
+    detector: Detector = PartBuilder()(settings.detector, "detector")
+    return detector
+
+
+def _refuse_overlap(primary: Detector, residual: Detector) -> None:
+    both = sorted(primary.families & residual.families)
+    if both:
+        raise ConfigError(
+            f"detector and residual both use {', '.join(both)}, so they would miss the same faces: "
+            "choose another residual (mtcnn, hog, yunet), or residual=none for measuring"
+        )
+
+
+def job_from_overrides(overrides: Sequence[str]) -> AnonymizeJob:
+    """The main job with some settings changed, for scripts and tests; input and output need not be given."""
+    given = ["input=.", "output=.", *choose_residual(overrides)]
+    return build_job(read_anonymize(compose_config("anonymize", given))).job
+
+
+def fingerprint(settings: Anonymize, job: AnonymizeJob) -> dict[str, object]:
+    """What results depend on: settings, weights, versions; compared when a run goes on."""
+    kept = {key: value for key, value in asdict(settings).items() if key not in _NOT_IN_FINGERPRINT}
+    boxes = None
+    if settings.boxes is not None:
+        boxes = hashlib.sha256(Path(settings.boxes).read_bytes()).hexdigest()
+    return {
+        **kept,
+        "boxes": boxes,
+        "weights": dict(sorted(job.pipeline.digests().items())),
+        "understudy": __version__,
+    }
+
+
+def run_record(settings: Anonymize, job: AnonymizeJob) -> dict[str, object]:
+    """What ``run.yaml`` says: the resolved config, versions, weight digests and the providers that really run."""
+    record = {
+        "config": asdict(settings),
+        "versions": {"understudy": __version__, "python": platform.python_version(), **dict(_versions())},
+        "weights": dict(sorted(job.pipeline.digests().items())),
+        "providers": providers_in_use(job.pipeline),
+    }
+    return {key: _printable(value) for key, value in record.items()}
+
+
+def _printable(value: object) -> object:
+    """Plain data whose texts can be written as UTF-8, whatever bytes a path holds."""
+    if isinstance(value, Mapping):
+        return {str(k): _printable(v) for k, v in value.items()}
+    if isinstance(value, list | tuple):
+        return [_printable(v) for v in value]
+    return printable(value) if isinstance(value, str) else value
+
+
+def _versions() -> Iterator[tuple[str, str]]:
+    for package in _PACKAGES:
+        try:
+            yield package, version(package)
+        except PackageNotFoundError:
+            continue
+
+
+def providers_in_use(pipeline: Pipeline) -> dict[str, str]:
+    """What the networks of each part of the pipeline really run on, by the part's name."""
+    found: dict[str, str] = {}
+    for name in ("detector", "residual", "generator", "guard"):
+        said = set()
+        for inner in _reachable(getattr(pipeline, name), set()):
+            if isinstance(inner, Session):
+                said.add(f"onnxruntime, {inner.provider_report}")
+            elif hasattr(inner, "device"):
+                said.add(f"torch on {inner.device}")
+        if said:
+            found[name] = "; ".join(sorted(said))
+    return found
+
+
+def _reachable(part: object, seen: set[int]) -> Iterator[object]:
+    """The objects of understudy that a part holds, itself included."""
+    if id(part) in seen:
+        return
+    seen.add(id(part))
+    if isinstance(part, Mapping):
+        for value in part.values():
+            yield from _reachable(value, seen)
+    elif isinstance(part, list | tuple):
+        for value in part:
+            yield from _reachable(value, seen)
+    elif type(part).__module__.startswith("understudy."):
+        yield part
+        for value in vars(part).values() if hasattr(part, "__dict__") else ():
+            yield from _reachable(value, seen)
