@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import cv2
 import numpy as np
@@ -27,6 +28,8 @@ EXPONENT = 2.5
 ASPECT_RANGE = (1.05, 1.6)
 """Height over width that a face's region may have."""
 DEFAULT_ASPECT = 1.3
+
+_Pixels = np.ndarray[Any, np.dtype[np.integer[Any] | np.floating[Any]]]  # what OpenCV says that it returns
 
 
 @dataclass(frozen=True)
@@ -144,7 +147,7 @@ def _growth_to_hold(
 def _to_local(offsets: NDArray[np.float64], roll: float) -> NDArray[np.float64]:
     theta = np.radians(roll)
     c, s = np.cos(theta), np.sin(theta)
-    return offsets @ np.array([[c, -s], [s, c]])  # rows times the matrix: turns by minus theta
+    return np.asarray(offsets @ np.array([[c, -s], [s, c]]), np.float64)  # rows times the matrix: turns by minus theta
 
 
 def shape_region(shape: FaceShape, height: int, width: int) -> Region:
@@ -210,6 +213,12 @@ def _pixel_centers(affine: NDArray[np.float64]) -> NDArray[np.float64]:
     return np.column_stack([affine[:, :2], affine @ np.array([0.5, 0.5, 1.0]) - 0.5])
 
 
+def _overlap(start: int, stop: int, length: int) -> slice:
+    """The part of start:stop that lies in 0:length, empty where there is none."""
+    first = min(max(start, 0), length)
+    return slice(first, max(min(stop, length), first))
+
+
 def cut_crop(
     canvas: NDArray[np.uint8],
     erased: NDArray[np.bool_],
@@ -237,9 +246,9 @@ def cut_crop(
     pad = int(np.ceil(2 * max(scale, 1.0))) + 1
     x0, y0 = (int(np.floor(v)) - pad for v in corners.min(axis=0))
     x1, y1 = (int(np.ceil(v)) + pad for v in corners.max(axis=0))
-    inside = (slice(max(y0, 0), max(min(y1, height), 0)), slice(max(x0, 0), max(min(x1, width), 0)))
-    known = np.zeros((y1 - y0, x1 - x0), np.float32)
-    pixels = np.full((y1 - y0, x1 - x0, 3), ERASED, np.uint8)
+    inside = (_overlap(y0, y1, height), _overlap(x0, x1, width))
+    known: _Pixels = np.zeros((y1 - y0, x1 - x0), np.float32)
+    pixels: _Pixels = np.full((y1 - y0, x1 - x0, 3), ERASED, np.uint8)
     place = (slice(inside[0].start - y0, inside[0].stop - y0), slice(inside[1].start - x0, inside[1].stop - x0))
     known[place] = ~erased[inside]
     pixels[place] = np.where(erased[inside][..., None], np.uint8(ERASED), canvas[inside])
@@ -251,7 +260,8 @@ def cut_crop(
         pixels = cv2.copyMakeBorder(pixels, 0, grown[0], 0, grown[1], cv2.BORDER_REPLICATE)
         known = cv2.copyMakeBorder(known, 0, grown[0], 0, grown[1], cv2.BORDER_CONSTANT, value=0.0)
         pixels = cv2.resize(pixels, shape, interpolation=cv2.INTER_AREA)
-        known = cv2.resize(known, shape, interpolation=cv2.INTER_AREA)
+        share = cv2.resize(known, shape, interpolation=cv2.INTER_AREA)
+        known = (share > 1 - 0.5 / factor**2).astype(np.float32)  # one erased pixel makes its whole block unknown
         local = local / factor
     flags = cv2.INTER_LINEAR | cv2.WARP_INVERSE_MAP
     matrix = _pixel_centers(local)
@@ -276,7 +286,7 @@ def paste_window(
     x0, y0, x1, y1 = window
     local = image_from_crop - np.array([[0, 0, x0], [0, 0, y0]])
     scale = float(np.hypot(*image_from_crop[:, 0]))
-    source = np.asarray(pixels, np.float32)
+    source: _Pixels = np.asarray(pixels, np.float32)
     if scale < 0.75:  # the picture is coarser than the crop: soften first, so that nothing aliases
         source = cv2.GaussianBlur(source, (0, 0), 0.45 / scale)
     interpolation = cv2.INTER_CUBIC if scale > 1 else cv2.INTER_LINEAR
