@@ -121,7 +121,9 @@ def _write_jpeg(job: _Job) -> EncodedImage:
         wanted = encoding.subsampling or "4:4:4"
         written = "4:4:4" if job.option("keep_rgb") else WRITABLE_SUBSAMPLING.get(wanted, "4:4:4")
         arguments["subsampling"] = _SUBSAMPLING_NUMBER[written]
-        arguments["keep_rgb"] = bool(job.option("keep_rgb"))
+        if job.option("keep_rgb"):
+            arguments["keep_rgb"] = True
+            arguments.pop("dpi", None)  # it comes with a JFIF header, and that header says YCbCr
         if written != wanted:
             notes.append(f"jpeg subsampling {wanted} written as {written}")
     if job.xmp:
