@@ -1,0 +1,1 @@
+"""Aligned face -> identity embedding."""
