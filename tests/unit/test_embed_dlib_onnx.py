@@ -3,16 +3,22 @@
 from __future__ import annotations
 
 import math
+import sys
+from hashlib import sha256
 from pathlib import Path
 
 import numpy as np
 import pytest
+from PIL import Image
 
+from understudy import weights
 from understudy.embed import dlib_format, dlib_onnx
-from understudy.errors import InvalidInputError
+from understudy.errors import InvalidInputError, MissingExtraError, MissingWeightsError, WeightsDigestError
 from understudy.runtime.onnx import open_session
 
 CACHES = b"110" + 3 * (b"\x01\x02" + 4 * b"\x01\x00")
+FACE_SQUARES = ((150, 120, 230), (155, 55, 130))
+"""Left, top and side in px of the face in each portrait."""
 
 
 def integer(value: int) -> bytes:
@@ -234,3 +240,101 @@ def test_converting_twice_gives_the_same_bytes_and_a_valid_model(tiny, tmp_path)
     assert first == second
     assert [path.name for path in (tmp_path / "one").iterdir()] == ["net.onnx"]
     onnx.checker.check_model(onnx.load_from_string(first), full_check=True)
+
+
+@pytest.fixture
+def own_cache(tmp_path, monkeypatch) -> Path:
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
+    monkeypatch.delenv(weights.MIRROR_VARIABLE, raising=False)
+    return tmp_path / "understudy"
+
+
+@pytest.fixture
+def tiny_in_the_registry(tiny, tmp_path, monkeypatch) -> weights.Entry:
+    """The tiny network in the place of dlib's; returns the entry of what it is converted to."""
+    source = tmp_path / "tiny.dat"
+    source.write_bytes(tiny.file())
+    content = dlib_onnx.model_bytes(dlib_format.read_network(tiny.file()))
+    common = {"task": "", "licence": "", "training_data": "", "source": ""}
+    found = {
+        dlib_onnx.SOURCE: weights.Entry(
+            dlib_onnx.SOURCE, kind="dlib", file=source.name, sha256=weights.file_digest(source), size=1, **common
+        ),
+        dlib_onnx.CONVERTED: weights.Entry(
+            dlib_onnx.CONVERTED, kind="onnx", file="tiny.onnx", sha256=sha256(content).hexdigest(), size=1, **common
+        ),
+    }
+    monkeypatch.setattr(weights, "_registry", lambda: found)
+    monkeypatch.setenv(weights.MIRROR_VARIABLE, str(tmp_path))
+    return found[dlib_onnx.CONVERTED]
+
+
+def test_the_converted_network_is_cached_under_its_registered_digest(own_cache, tiny_in_the_registry):
+    assert dlib_onnx.converted_network() == own_cache / "tiny.onnx"
+    assert weights.find(dlib_onnx.CONVERTED) == own_cache / "tiny.onnx"
+    assert [path.name for path in own_cache.iterdir()] == ["tiny.onnx"]
+
+
+def test_a_damaged_file_in_the_cache_is_converted_anew(own_cache, tiny_in_the_registry):
+    own_cache.mkdir()
+    (own_cache / "tiny.onnx").write_bytes(b"half a netw")
+    assert weights.file_digest(dlib_onnx.converted_network()) == tiny_in_the_registry.sha256
+
+
+def test_a_cache_that_cannot_be_written_leaves_the_network_in_memory(own_cache, tiny_in_the_registry):
+    own_cache.write_text("a file where the folder should be")
+    network = dlib_onnx.converted_network()
+    assert isinstance(network, bytes)
+    assert sha256(network).hexdigest() == tiny_in_the_registry.sha256
+
+
+def test_a_conversion_with_another_digest_is_refused_and_not_kept(own_cache, tiny_in_the_registry, monkeypatch):
+    monkeypatch.setattr(dlib_onnx, "model_bytes", lambda _: b"another network")
+    with pytest.raises(WeightsDigestError, match=tiny_in_the_registry.sha256):
+        dlib_onnx.converted_network()
+    assert not own_cache.exists()
+
+
+def test_without_either_network_the_weights_are_missing(own_cache, tiny_in_the_registry, tmp_path):
+    (tmp_path / "tiny.dat").unlink()
+    with pytest.raises(MissingWeightsError, match="dlib_face_recognition_resnet_v1"):
+        dlib_onnx.converted_network()
+
+
+def test_without_onnx_the_message_names_the_extra(tiny, monkeypatch):
+    monkeypatch.setitem(sys.modules, "onnx", None)
+    with pytest.raises(MissingExtraError, match=r"understudy\[identity\]"):
+        dlib_onnx.model_bytes(dlib_format.read_network(tiny.file()))
+
+
+def dlib_weights() -> Path:
+    try:
+        return weights.find(dlib_onnx.SOURCE)
+    except MissingWeightsError as error:
+        pytest.skip(str(error))
+
+
+@pytest.mark.weights
+def test_the_converted_network_has_the_digest_in_the_registry(own_cache):
+    dlib_weights()
+    pytest.importorskip("onnx")
+    assert weights.file_digest(dlib_onnx.converted_network()) == weights.entry(dlib_onnx.CONVERTED).sha256
+
+
+@pytest.mark.weights
+def test_embeddings_are_those_of_dlib_itself(own_cache):
+    source = dlib_weights()
+    dlib = pytest.importorskip("dlib")
+    pytest.importorskip("onnx")
+    folder = Path(dlib_onnx.__file__).parents[1] / "portraits"
+    pictures = [np.asarray(Image.open(folder / name).convert("RGB")) for name in ("grace_hopper.jpg", "astronaut.png")]
+    faces = [
+        np.asarray(Image.fromarray(picture[top : top + side, left : left + side]).resize((150, 150)))
+        for picture, (left, top, side) in zip(pictures, FACE_SQUARES, strict=True)
+    ]
+    batch = np.stack([*faces, *chips(3, 150)])
+    (got,) = open_session(dlib_onnx.converted_network()).run({"chips": batch})
+    network = dlib.face_recognition_model_v1(str(source))
+    expected = np.array([network.compute_face_descriptor(chip) for chip in batch])
+    np.testing.assert_allclose(got, expected, atol=1e-5)
+    assert np.linalg.norm(got[0] - got[1]) > 0.6
