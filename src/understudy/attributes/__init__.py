@@ -1,0 +1,1 @@
+"""Coarse attributes of a face: what a policy may let travel."""

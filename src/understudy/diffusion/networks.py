@@ -1,0 +1,110 @@
+"""The three networks of a model behind one small protocol, so that the sampler's loop is the same for every runtime."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+from understudy.diffusion.style import StyleBank
+from understudy.errors import InvalidInputError, MissingWeightsError
+
+CONFIG = "config.json"
+STYLES = "styles.npz"
+FORMAT = 1
+
+
+@dataclass(frozen=True)
+class ModelConfig:
+    """What a model folder's config.json says."""
+
+    crop_size: int
+    latent_channels: int
+    n_keypoints: int
+    categories: tuple[str, ...]
+    """Names of the categories that are given as planes."""
+    n_categories: tuple[int, ...]
+    style_tags: tuple[str, ...]
+    """Names of what is known of every style."""
+    cell_px: int = 8
+    sigma_cells: float = 0.8
+    n_steps: int = 8
+    shift: float = 1.0
+    format: int = FORMAT
+
+    @property
+    def size(self) -> int:
+        """Side of the latents, cells."""
+        return self.crop_size // self.cell_px
+
+
+class Networks(Protocol):
+    """Encoder, denoiser and decoder on numpy arrays, float32."""
+
+    def encode(self, pixels: NDArray[np.float32]) -> NDArray[np.float32]:
+        """Pictures (B, 3, H, W) in [-1, 1] to latents (B, C, h, w)."""
+        ...
+
+    def velocity(
+        self,
+        noisy: NDArray[np.float32],
+        context: NDArray[np.float32],
+        planes: NDArray[np.float32],
+        style: NDArray[np.float32],
+        time: float,
+    ) -> NDArray[np.float32]:
+        """Velocity (B, C, h, w) at a time in [0, 1]."""
+        ...
+
+    def decode(self, latents: NDArray[np.float32]) -> NDArray[np.float32]:
+        """Latents (B, C, h, w) to pictures (B, 3, H, W), about [-1, 1]."""
+        ...
+
+
+def load_config(folder: Path) -> ModelConfig:
+    """Read a model folder's config.json."""
+    path = folder / CONFIG
+    if not path.is_file():
+        raise MissingWeightsError(f"{folder} is no model folder: it has no {CONFIG}")
+    row = json.loads(path.read_text())
+    if row.get("format") != FORMAT:
+        raise InvalidInputError(f"{path} has format {row.get('format')!r}, this version reads {FORMAT}")
+    lists = {key: tuple(row.pop(key)) for key in ("categories", "n_categories", "style_tags")}
+    return ModelConfig(**lists, **row)
+
+
+def save_config(folder: Path, config: ModelConfig) -> None:
+    """Write a model folder's config.json."""
+    folder.mkdir(parents=True, exist_ok=True)
+    (folder / CONFIG).write_text(json.dumps(asdict(config), indent=2) + "\n")
+
+
+def load_styles(folder: Path) -> StyleBank:
+    """Read a model folder's styles."""
+    path = folder / STYLES
+    if not path.is_file():
+        raise MissingWeightsError(f"{folder} has no {STYLES}")
+    with np.load(path, allow_pickle=False) as file:
+        return StyleBank(file["vectors"].astype(np.float32), file["tags"].astype(np.int64))
+
+
+def save_styles(folder: Path, vectors: NDArray[np.floating], tags: NDArray[np.integer]) -> None:
+    """Write a model folder's styles, the vectors as float16."""
+    np.savez(folder / STYLES, vectors=np.asarray(vectors, np.float16), tags=np.asarray(tags, np.int16))
+
+
+def pixels_to_network(pictures: Sequence[NDArray[np.uint8]]) -> NDArray[np.float32]:
+    """(B, 3, H, W) in [-1, 1] of pictures (H, W, 3)."""
+    stacked = np.stack(pictures).astype(np.float32).transpose(0, 3, 1, 2)
+    return np.ascontiguousarray(stacked / np.float32(127.5) - np.float32(1))
+
+
+def pixels_from_network(values: NDArray[np.float32]) -> NDArray[np.uint8]:
+    """(B, H, W, 3) uint8 of (B, 3, H, W) in [-1, 1], rounded."""
+    scaled = np.clip((values + 1) * np.float32(127.5), 0, 255)
+    return np.ascontiguousarray(np.floor(scaled + np.float32(0.5)).astype(np.uint8).transpose(0, 2, 3, 1))

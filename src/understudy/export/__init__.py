@@ -1,0 +1,1 @@
+"""Export of the embedded model to ONNX, and the comparison of the two runtimes."""

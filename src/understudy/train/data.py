@@ -1,0 +1,229 @@
+"""Training crops from labelled renders: windows, masks and keypoints that vary as a detector's would."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image
+
+from understudy.errors import InvalidInputError
+from understudy.geometry import (
+    FaceShape,
+    apply_affine,
+    crop_frame,
+    cut_crop,
+    face_shape,
+    invert_affine,
+    shape_region,
+)
+
+Measure = Callable[
+    [NDArray[np.uint8], NDArray[np.float64], NDArray[np.float64], NDArray[np.float64]], tuple[int | None, ...]
+]
+"""Picture, box, keypoints and visibility to one bin for each category, None = not known."""
+
+MIRRORED = (1, 0, 2, 4, 3)
+"""Keypoints of a mirrored picture, in the order of ``FACE_KEYPOINTS``."""
+
+
+@dataclass(frozen=True)
+class Record:
+    """One labelled picture."""
+
+    path: Path
+    subject: str
+    xyxy: NDArray[np.float64]  # (4,) px
+    keypoints: NDArray[np.float64]  # (5, 2) px
+    tags: tuple[int, ...] = ()
+    """What is known of the subject, in a fixed order; -1 = not known."""
+
+
+@dataclass(frozen=True)
+class CropBank:
+    """Augmented crops as a struct of arrays."""
+
+    pixels: NDArray[np.uint8]  # (N, S, S, 3), nothing erased
+    replace_mask: NDArray[np.bool_]  # (N, S, S)
+    known: NDArray[np.bool_]  # (N, S, S), False where the window leaves the picture
+    keypoints: NDArray[np.float32]  # (N, 5, 2) crop px
+    visibility: NDArray[np.float32]  # (N, 5)
+    categories: NDArray[np.int64]  # (N, G), -1 = not known
+    subject: NDArray[np.int64]  # (N,) index into ``subjects``
+    subjects: tuple[str, ...]
+    subject_tags: NDArray[np.int64]  # (n_subjects, T)
+
+
+def load_records(labels: Path, tag_keys: Sequence[str] = ()) -> list[Record]:
+    """Read labels.jsonl: ``file`` (relative to it, or absolute), ``face_xyxy``, ``keypoints``, ``subject`` and tags."""
+    records = []
+    for n, line in enumerate(labels.read_text().splitlines(), 1):
+        row = json.loads(line)
+        missing = {"file", "face_xyxy", "keypoints"} - set(row)
+        if missing:
+            raise InvalidInputError(f"{labels}:{n} lacks {sorted(missing)}")
+        tags = tuple(-1 if row.get(key) is None else int(row[key]) for key in tag_keys)
+        records.append(
+            Record(
+                path=labels.parent / row["file"],
+                subject=str(row.get("subject", row["file"])),
+                xyxy=np.asarray(row["face_xyxy"], np.float64),
+                keypoints=np.asarray(row["keypoints"], np.float64),
+                tags=tags,
+            )
+        )
+    if not records:
+        raise InvalidInputError(f"{labels} names no picture")
+    return records
+
+
+def mirror(
+    picture: NDArray[np.uint8], xyxy: NDArray[np.float64], keypoints: NDArray[np.float64]
+) -> tuple[NDArray[np.uint8], NDArray[np.float64], NDArray[np.float64]]:
+    """Left and right swapped, with the subject's own right eye still first."""
+    width = picture.shape[1]
+    box = np.array([width - xyxy[2], xyxy[1], width - xyxy[0], xyxy[3]])
+    points = np.column_stack([width - keypoints[:, 0], keypoints[:, 1]])[list(MIRRORED)]
+    return np.ascontiguousarray(picture[:, ::-1]), box, points
+
+
+def change_colour(rng: np.random.Generator, picture: NDArray[np.uint8]) -> NDArray[np.uint8]:
+    """Exposure (rather up than down: the renders are dark), white balance and saturation, all mild."""
+    value = picture.astype(np.float32) / 255
+    value = value ** rng.uniform(0.65, 1.15) * rng.uniform(0.95, 1.2)
+    value = value * rng.uniform(0.95, 1.05, 3).astype(np.float32)
+    grey = value.mean(axis=2, keepdims=True)
+    value = grey + (value - grey) * rng.uniform(0.75, 1.15)
+    return np.asarray(np.clip(value * 255, 0, 255), np.uint8)
+
+
+def degrade(rng: np.random.Generator, picture: NDArray[np.uint8]) -> NDArray[np.uint8]:
+    """Now and then a little blur, noise or JPEG."""
+    if rng.random() < 0.15:
+        picture = np.asarray(cv2.GaussianBlur(picture, (0, 0), rng.uniform(0.4, 0.9)), np.uint8)
+    if rng.random() < 0.2:
+        noise = rng.normal(0, rng.uniform(1, 4), picture.shape)
+        picture = np.asarray(np.clip(picture + noise, 0, 255), np.uint8)
+    if rng.random() < 0.2:
+        quality = int(rng.integers(60, 95))
+        picture = np.asarray(
+            cv2.imdecode(cv2.imencode(".jpg", picture, [cv2.IMWRITE_JPEG_QUALITY, quality])[1], cv2.IMREAD_COLOR),
+            np.uint8,
+        )
+    return picture
+
+
+def vary_shape(rng: np.random.Generator, shape: FaceShape) -> FaceShape:
+    """The same face as another detector's box would have it: size, aspect, place and roll a little off."""
+    size, aspect = rng.uniform(0.93, 1.15), np.exp(rng.normal(0, 0.04))
+    a, b = shape.semi_axes
+    shift = rng.normal(0, 0.03, 2) * min(a, b)
+    return FaceShape(
+        (shape.center[0] + shift[0], shape.center[1] + shift[1]),
+        (a * size * aspect, b * size / aspect),
+        shape.roll_deg + rng.normal(0, 4),
+    )
+
+
+def erased_pixels(
+    rng: np.random.Generator, shape: FaceShape, height: int, width: int
+) -> NDArray[np.bool_]:
+    """The face's region; now and then a rectangle in its place, and now and then a neighbour's region too."""
+    erased = np.zeros((height, width), np.bool_)
+    region = shape_region(shape, height, width)
+    erased[region.slices] |= True if rng.random() < 0.08 else region.mask
+    if rng.random() < 0.1:
+        a, b = shape.semi_axes
+        away = rng.choice([-1, 1]) * rng.uniform(1.6, 2.6)
+        center = (shape.center[0] + away * a, shape.center[1] + rng.normal(0, 0.5) * b)
+        neighbour = shape_region(replace(shape, center=center), height, width)
+        erased[neighbour.slices] |= neighbour.mask
+    return erased
+
+
+def make_bank(
+    records: Sequence[Record],
+    n_crops: int,
+    seed: int,
+    *,
+    crop_size: int = 128,
+    context: tuple[float, float] = (1.4, 1.5),
+    measure: Measure | None = None,
+) -> CropBank:
+    """Cut ``n_crops`` varied crops of every record; half of them mirrored.
+
+    Parameters
+    ----------
+    records : sequence of Record
+    n_crops : int
+        Crops of each record.
+    seed : int
+    crop_size : int
+    context : (float, float)
+        Range of the window's side over the region's longer side.
+    measure : callable, optional
+        Bins that are measured on the picture as it is after the change of colour.
+    """
+    subjects = tuple(dict.fromkeys(r.subject for r in records))
+    index = {name: i for i, name in enumerate(subjects)}
+    tags = {r.subject: r.tags for r in records}
+    rows = []
+    for i, record in enumerate(records):
+        picture = np.asarray(Image.open(record.path).convert("RGB"))
+        for k in range(n_crops):
+            rng = np.random.Generator(np.random.Philox(np.random.SeedSequence([seed, i, k])))
+            rows.append((*_crop(rng, picture, record, crop_size, context, measure), index[record.subject]))
+    columns = list(zip(*rows, strict=True))
+    return CropBank(
+        pixels=np.stack(columns[0]),
+        replace_mask=np.stack(columns[1]),
+        known=np.stack(columns[2]),
+        keypoints=np.stack(columns[3]).astype(np.float32),
+        visibility=np.stack(columns[4]).astype(np.float32),
+        categories=np.array(columns[5], np.int64).reshape(len(rows), -1),
+        subject=np.array(columns[6], np.int64),
+        subjects=subjects,
+        subject_tags=np.array([tags[s] for s in subjects], np.int64).reshape(len(subjects), -1),
+    )
+
+
+def _crop(
+    rng: np.random.Generator,
+    picture: NDArray[np.uint8],
+    record: Record,
+    crop_size: int,
+    context: tuple[float, float],
+    measure: Measure | None,
+) -> tuple[
+    NDArray[np.uint8], NDArray[np.bool_], NDArray[np.bool_], NDArray[np.float64], NDArray[np.float64], list[int]
+]:
+    """One crop: pixels, mask, known, keypoints, visibility, categories."""
+    xyxy, keypoints = record.xyxy, record.keypoints
+    if rng.random() < 0.5:
+        picture, xyxy, keypoints = mirror(picture, xyxy, keypoints)
+    picture = change_colour(rng, picture)
+    shown = np.ones(len(keypoints))
+    bins = () if measure is None else measure(picture, xyxy, keypoints, shown)
+    picture = degrade(rng, picture)
+    if rng.random() < 0.1:  # a box without keypoints, as a user may give it
+        shown = np.zeros(len(keypoints))
+    border = rng.choice(np.array([-1, cv2.BORDER_REPLICATE, cv2.BORDER_REFLECT_101]), p=[0.45, 0.35, 0.2])
+    if border >= 0:  # the renders are framed tightly: let half of the windows find something beside the head
+        pad = max(picture.shape[:2]) // 2
+        picture = np.asarray(cv2.copyMakeBorder(picture, pad, pad, pad, pad, int(border)), np.uint8)
+        xyxy, keypoints = xyxy + pad, keypoints + pad
+    shape = vary_shape(rng, face_shape(xyxy, keypoints, shown))
+    height, width = picture.shape[:2]
+    image_from_crop = crop_frame(shape, crop_size, rng.uniform(*context))
+    whole = cut_crop(picture, np.zeros((height, width), np.bool_), image_from_crop, crop_size)
+    erased = erased_pixels(rng, shape, height, width)
+    crop = cut_crop(picture, erased, image_from_crop, crop_size)
+    points = apply_affine(invert_affine(image_from_crop), keypoints)
+    points = points + rng.normal(0, 0.008 * crop_size, points.shape)
+    categories = [-1 if b is None else int(b) for b in bins]
+    return whole.pixels, crop.replace_mask, ~whole.replace_mask, points * shown[:, None], shown, categories

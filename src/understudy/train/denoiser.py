@@ -1,0 +1,202 @@
+"""Train the denoiser with flow matching on latents that were computed once."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor, nn
+
+from understudy.diffusion.autoencoder import CELL_PX, PatchAutoencoder, pixels_from_uint8
+from understudy.diffusion.conditioning import condition_planes, mask_plane
+from understudy.diffusion.denoiser import Denoiser, make_unet
+from understudy.train.data import CropBank
+from understudy.train.loop import Schedule, fit
+from understudy.train.losses import flow_matching_loss
+from understudy.train.styles import initial_styles
+from understudy.types import ERASED
+
+
+@dataclass(frozen=True)
+class DenoiserSettings:
+    """Size of a denoiser and what it is told."""
+
+    channels: tuple[int, ...] = (96, 192, 256)
+    n_layers: int = 1
+    n_norm_groups: int = 16
+    head_channels: int = 32
+    n_categories: tuple[int, ...] = (6, 5)
+    """Bins of each category: skin tone, head pose."""
+    style_channels: int = 32
+    keypoint_dropout: float = 0.15
+    category_dropout: float = 0.15
+    style_dropout: float = 0.1
+    style_noise: float = 0.15
+    unmasked_weight: float = 0.05
+    """Of the loss where nothing is replaced."""
+    channel_power: float = 0.75
+    """A latent channel counts by its standard deviation in pixels to this power."""
+
+
+class Styled(nn.Module):
+    """A denoiser together with the style of every subject it is trained on."""
+
+    def __init__(self, denoiser: Denoiser, styles: NDArray[np.float32]) -> None:
+        super().__init__()
+        self.denoiser = denoiser
+        self.styles = nn.Parameter(torch.from_numpy(styles.copy()))
+
+
+@dataclass(frozen=True)
+class LatentBank:
+    """A bank of crops as latents."""
+
+    target: Tensor  # (N, C, h, w) float16
+    context: Tensor  # (N, C, h, w) float16
+    weight: Tensor  # (N, 1, h, w)
+
+
+@torch.no_grad()
+def encode_bank(model: PatchAutoencoder, bank: CropBank, unmasked_weight: float, batch_size: int = 64) -> LatentBank:
+    """Latents of every crop, whole and with its region erased, and the weight of each cell in the loss."""
+    target, context = [], []
+    for i in range(0, len(bank.pixels), batch_size):
+        rows = slice(i, i + batch_size)
+        whole = bank.pixels[rows]
+        erased = np.where(bank.replace_mask[rows][..., None], np.uint8(ERASED), whole)
+        for parts, pictures in ((target, whole), (context, erased)):
+            parts.append(model.encode(pixels_from_uint8(torch.from_numpy(pictures))).half())
+    masked = mask_plane(bank.replace_mask & bank.known, CELL_PX)
+    known = mask_plane(bank.known, CELL_PX)
+    weight = masked + unmasked_weight * (known - masked)
+    return LatentBank(torch.cat(target), torch.cat(context), torch.from_numpy(weight))
+
+
+def balanced_chance(category: NDArray[np.int64]) -> NDArray[np.float64]:
+    """Chance of every crop to be drawn: a rare value of a category more often, by one over the root of its frequency."""
+    values, inverse, counts = np.unique(category, return_inverse=True, return_counts=True)
+    chance = 1 / np.sqrt(counts[inverse])
+    return np.asarray(chance / chance.sum(), np.float64)
+
+
+def make_denoiser(latent_channels: int, size: int, settings: DenoiserSettings) -> Denoiser:
+    """An untrained denoiser for latents of that many channels and cells."""
+    n_planes = 1 + 5 + sum(settings.n_categories)
+    unet = make_unet(
+        latent_channels,
+        n_planes,
+        settings.channels,
+        size=size,
+        n_layers=settings.n_layers,
+        n_norm_groups=settings.n_norm_groups,
+        head_channels=settings.head_channels,
+    )
+    return Denoiser(unet, settings.style_channels)
+
+
+def train_denoiser(
+    autoencoder: PatchAutoencoder,
+    bank: CropBank,
+    folder: Path,
+    schedule: Schedule,
+    settings: DenoiserSettings,
+    *,
+    seed: int,
+    save_every: int = 500,
+    on_save: Callable[[int, Styled], None] | None = None,
+) -> Styled:
+    """Train a denoiser and the styles of the bank's subjects.
+
+    Parameters
+    ----------
+    autoencoder : PatchAutoencoder
+        Only its encoder is used.
+    bank : CropBank
+    folder : Path
+        Checkpoint and loss curve; a training that was stopped goes on from there.
+    schedule : Schedule
+    settings : DenoiserSettings
+    seed : int
+    on_save : callable, optional
+        Called with the step and the averaged network.
+
+    Returns
+    -------
+    Styled
+        With averaged parameters.
+    """
+    torch.manual_seed(seed)
+    latents = encode_bank(autoencoder, bank, settings.unmasked_weight)
+    _, n_channels, size, _ = latents.target.shape
+    network = Styled(
+        make_denoiser(n_channels, size, settings).to(memory_format=torch.channels_last),
+        initial_styles(bank, settings.style_channels),
+    )
+    averaged = Styled(make_denoiser(n_channels, size, settings), network.styles.detach().numpy())
+    deviation = autoencoder.linear_decoder.weight.detach().flatten(1).norm(dim=1)
+    importance = deviation**settings.channel_power
+    importance = (importance / importance.square().mean().sqrt())[:, None, None]  # (C, 1, 1)
+    subject = torch.from_numpy(bank.subject)
+    chance = torch.from_numpy(balanced_chance(bank.categories[:, 0]))
+
+    def losses(step: int, random: torch.Generator) -> dict[str, Tensor]:
+        rows = torch.multinomial(chance, schedule.batch_size, replacement=True, generator=random)
+        planes = _planes(bank, rows.numpy(), settings, random)
+        target, context = latents.target[rows].float(), latents.context[rows].float()
+        time = torch.sigmoid(torch.randn(len(rows), generator=random))
+        noise = torch.randn(target.shape, generator=random)
+        noisy = torch.lerp(target, noise, time[:, None, None, None])
+        style = network.styles[subject[rows]]
+        style = style + settings.style_noise * torch.randn(style.shape, generator=random)
+        style = style * (torch.rand(len(rows), 1, generator=random) >= settings.style_dropout)
+        velocity = network.denoiser(noisy, context, planes, style, time)
+        loss = flow_matching_loss(velocity * importance, (noise - target) * importance, latents.weight[rows])
+        return {"loss": loss + 1e-4 * style.square().mean(), "flow": loss}
+
+    def saved(step: int, trained: nn.Module, average: object) -> None:
+        if on_save is not None:
+            average.copy_to(averaged)  # type: ignore[attr-defined]
+            on_save(step, averaged.eval())
+
+    average = fit(
+        network,
+        losses,
+        schedule,
+        folder,
+        seed=seed,
+        settings={
+            "seed": seed, "n_crops": len(bank.pixels), "batch_size": schedule.batch_size,
+            "learning_rate": schedule.learning_rate, "channels": list(settings.channels),
+            "style_channels": settings.style_channels, "n_categories": list(settings.n_categories),
+        },
+        save_every=save_every,
+        on_save=saved,
+    )  # fmt: skip
+    average.copy_to(averaged)
+    return averaged.eval()
+
+
+def _planes(
+    bank: CropBank, rows: NDArray[np.int64], settings: DenoiserSettings, random: torch.Generator
+) -> Tensor:
+    """Condition planes of some crops, with keypoints and categories dropped now and then."""
+    n = len(rows)
+    keep = torch.rand(n, generator=random).numpy() >= settings.keypoint_dropout
+    dropped = torch.rand((n, len(settings.n_categories)), generator=random).numpy() < settings.category_dropout
+    planes = condition_planes(
+        bank.replace_mask[rows],
+        bank.keypoints[rows],
+        bank.visibility[rows] * keep[:, None],
+        np.where(dropped, -1, bank.categories[rows]),
+        n_categories=_sequence(settings.n_categories),
+        cell_px=CELL_PX,
+    )
+    return torch.from_numpy(planes)
+
+
+def _sequence(values: Sequence[int]) -> tuple[int, ...]:
+    return tuple(int(v) for v in values)

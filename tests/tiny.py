@@ -1,0 +1,42 @@
+"""Tiny models with random weights, for tests of the whole pipeline in seconds."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+
+def make_tiny_face_model(folder: Path, *, crop_size: int = 128, seed: int = 0) -> Path:
+    """Write a valid model folder of the embedded face generator, ONNX included; its faces are noise.
+
+    Returns
+    -------
+    Path
+        The folder, for ``LatentDiffusionGenerator``.
+    """
+    import numpy as np
+    import torch
+
+    from understudy.diffusion.autoencoder import PatchAutoencoder, set_principal_components
+    from understudy.diffusion.denoiser import make_unet
+    from understudy.diffusion.networks import ModelConfig
+    from understudy.diffusion.torch_networks import save_model
+    from understudy.export.onnx import export_onnx
+
+    torch.manual_seed(seed)
+    config = ModelConfig(
+        crop_size=crop_size,
+        latent_channels=4,
+        n_keypoints=5,
+        categories=("skin_tone", "head_pose"),
+        n_categories=(6, 5),
+        style_tags=("skin_tone",),
+        n_steps=2,
+    )
+    autoencoder = PatchAutoencoder(4, (8, 8), n_norm_groups=4)
+    set_principal_components(autoencoder, torch.rand(500, 3, 8, 8) * 2 - 1)
+    torch.nn.init.normal_(autoencoder.decoder.conv_out.weight, std=0.05)
+    unet = make_unet(4, 17, (8, 8), size=config.size, n_norm_groups=4, head_channels=4)
+    styles = np.random.default_rng(seed).normal(size=(30, 32))
+    save_model(folder, config, autoencoder, unet, styles, np.arange(30)[:, None] % 6)
+    export_onnx(folder)
+    return folder
