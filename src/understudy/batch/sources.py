@@ -246,7 +246,9 @@ def _below(folder: Path, patterns: _Patterns) -> Iterator[InputFile]:
 
 def _open_glob(text: str, path: Path) -> Inputs:
     parts = path.parts
-    first = next(index for index, part in enumerate(parts) if _MAGIC.search(part))
+    first = 1
+    while not _MAGIC.search(parts[first]) or os.path.isdir(Path(*parts[: first + 1])):
+        first += 1  # a folder that is there under that very name is no pattern
     root = Path(*parts[:first])
     if not root.is_dir():
         raise InvalidInputError(
