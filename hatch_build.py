@@ -1,4 +1,4 @@
-"""Build hook: the wheel carries configs/ and models/ inside the package; an editable install reads them where they lie."""
+"""Build hook: the wheel carries configs/ and models/ inside the package; an editable install reads them in place."""
 
 from __future__ import annotations
 

@@ -133,7 +133,9 @@ def _written_whole(path: Path) -> Iterator[IO[str]]:
         part.chmod(0o644)
         part.replace(path)
     except OSError as error:
-        raise OutputError(f"output {printable(str(path))!r} cannot be written: {(error.strerror or '').lower()}") from error
+        raise OutputError(
+            f"output {printable(str(path))!r} cannot be written: {(error.strerror or '').lower()}"
+        ) from error
     finally:
         if part is not None:
             with suppress(OSError):

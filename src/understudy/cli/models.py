@@ -1,4 +1,4 @@
-"""``understudy models list|pull NAME|verify``: which weights there are, where they come from, and whether they are whole."""
+"""``understudy models list|pull NAME|verify``: which weights there are, where from, and whether they are whole."""
 
 from __future__ import annotations
 

@@ -21,7 +21,8 @@ from understudy.config.job import AnonymizeJob
 from understudy.config.parts import PartBuilder
 from understudy.config.schema import Anonymize, Detect
 from understudy.detect.base import Detector
-from understudy.errors import ConfigError
+from understudy.errors import ConfigError, MissingExtraError
+from understudy.guard import FaceGuard
 from understudy.pipeline import Pipeline, PipelineSettings
 from understudy.runtime.onnx import Session
 
@@ -123,11 +124,7 @@ def build_job(settings: Anonymize) -> Built:
         warnings.append("residual=none: nobody looks for people whom the detector missed")
     else:
         _refuse_overlap(detector, residual.detector)
-    guard = build(settings.guard, "guard")
-    if guard is None:
-        warnings.append("guard=none: understudies are not compared with the originals")
-    elif guard.embedder is None:
-        warnings.append("the guard has no identity embedder: every understudy's identity stays undecided")
+    guard = _build_guard(build, settings.guard, warnings)
     pipeline = Pipeline(
         detector=detector,
         residual=residual,
@@ -135,15 +132,29 @@ def build_job(settings: Anonymize) -> Built:
         guard=guard,
         blender=build(settings.blender, "blender"),
         policy=build(settings.attributes, "attributes"),
-        settings=PipelineSettings(
-            run_seed=settings.seed, n_attempts=settings.n_attempts, context=settings.context
-        ),
+        settings=PipelineSettings(run_seed=settings.seed, n_attempts=settings.n_attempts, context=settings.context),
     )
     run_settings = build(settings.runner, "runner")
     if settings.resume == "restart":
         run_settings = replace(run_settings, resume="restart")
     job = AnonymizeJob(pipeline, max_pixels=settings.max_pixels, mark=settings.mark)
     return Built(job, run_settings, tuple(warnings))
+
+
+def _build_guard(build: PartBuilder, node: Mapping[str, object], warnings: list[str]) -> FaceGuard | None:
+    """The guard; without its embedder where the embedder's extra is not installed, and that is said."""
+    why = "guard.embedder=null"
+    try:
+        guard: FaceGuard | None = build(node, "guard")
+    except MissingExtraError as error:
+        if node.get("embedder") is None:
+            raise
+        guard, why = build({**node, "embedder": None}, "guard"), str(error)
+    if guard is None:
+        warnings.append("guard=none: understudies are not compared with the originals")
+    elif guard.embedder is None:
+        warnings.append(f"the guard compares no identities, they stay undecided: {why}")
+    return guard
 
 
 def build_detector(settings: Detect) -> Detector:

@@ -26,7 +26,9 @@ PATH_KEYS = frozenset(
 
 _OPTIONAL_PATHS = frozenset({"boxes", "checkpoint", "init"})
 _ASSIGNMENT = re.compile(r"(?P<prefix>\+{0,2})(?P<key>[A-Za-z_][\w./@-]*)=(?P<value>.*)", re.DOTALL)
-_NOISE = re.compile(r"full_key:|object_type=|reference_type=|See https|Config search path|provider=|Set the environment")
+_NOISE = re.compile(
+    r"full_key:|object_type=|reference_type=|See https|Config search path|provider=|Set the environment"
+)
 _UNKNOWN_KEY = re.compile(r"Key '([^']+)' (?:is )?not in")
 _UNKNOWN_CHOICE = re.compile(r"Could not find '([^/']+)/([^']+)' Available options in '[^']+': (.*)")
 _BEFORE_INTERPOLATION = re.compile(r"(\\*)\$\{")

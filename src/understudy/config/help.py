@@ -23,7 +23,7 @@ def help_text(command: str, first_lines: str) -> str:
     lines += [f"  {f.name:<12} {', '.join(groups[f.name])}" for f in fields(schema) if f.name in groups]
     lines += [
         "",
-        f"`understudy {command} --cfg job` prints every setting with its value; `--config-dir DIR` adds files of your own.",
+        f"`understudy {command} --cfg job` prints every setting; `--config-dir DIR` adds files of your own.",
     ]
     return "\n".join(lines)
 

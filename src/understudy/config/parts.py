@@ -26,8 +26,8 @@ class PartBuilder:
         Parameters
         ----------
         node : plain data
-            A mapping with ``_target_`` becomes the object; ``_target_: null`` becomes None. Other mappings and lists are
-            built entry by entry, everything else stays.
+            A mapping with ``_target_`` becomes the object; ``_target_: null`` becomes None. Other mappings and lists
+            are built entry by entry, everything else stays.
         where : str
             The node's key, for messages.
 
@@ -86,7 +86,7 @@ def find_target(target: object, where: str) -> Callable[..., object]:
         raise ConfigError(f"{where}.{TARGET} is {name!r}, which cannot be imported: {error}") from error
     if not (inspect.isclass(found) or inspect.isfunction(found)) or not found.__module__.startswith(PACKAGE):
         raise ConfigError(f"{where}.{TARGET} is {name!r}, which is no class or function of understudy")
-    return found  # type: ignore[no-any-return]
+    return found
 
 
 def _check_arguments(constructor: Callable[..., object], arguments: Mapping[str, object], where: str) -> None:
@@ -96,8 +96,6 @@ def _check_arguments(constructor: Callable[..., object], arguments: Mapping[str,
     unknown = sorted(set(arguments) - set(parameters))
     if unknown:
         raise ConfigError(f"{where} has no setting called {unknown[0]!r}: it takes {', '.join(parameters)}")
-    missing = [
-        name for name, p in parameters.items() if p.default is inspect.Parameter.empty and name not in arguments
-    ]
+    missing = [name for name, p in parameters.items() if p.default is inspect.Parameter.empty and name not in arguments]
     if missing:
         raise ConfigError(f"{where}.{missing[0]} must be given: {where}.{missing[0]}=...")

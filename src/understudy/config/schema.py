@@ -16,7 +16,7 @@ class Runtime:
     """How networks are run."""
 
     name: str = "onnx"
-    """onnx or torch: what runs the generator. Detectors and embedders of ONNX type run on onnxruntime in either case."""
+    """onnx or torch: what runs the generator. Networks that exist as ONNX only run on onnxruntime in either case."""
     providers: list[str] = field(default_factory=lambda: ["CPUExecutionProvider"])
     """Execution providers of onnxruntime, the most wanted first."""
     n_threads: int = 1

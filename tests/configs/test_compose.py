@@ -1,0 +1,175 @@
+"""The command line's arguments reach the settings as they were typed, and mistakes are named in plain words."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import pytest
+
+from understudy.config.build import choose_residual, read_anonymize, read_detect
+from understudy.config.compose import compose_config, quote, read_flags
+from understudy.config.locations import configs_folder
+from understudy.errors import ConfigError
+
+NASTY = [
+    "a b",
+    " leading and trailing ",
+    "a,b;c",
+    "a=b=c",
+    "(x)[1,2]{a:b}",
+    "it's",
+    'say "hi"',
+    "'quoted'",
+    "'''",
+    "back\\slash",
+    "ends in \\",
+    "\\'",
+    "a\\\\'b\\",
+    "${x}",
+    "\\${x}",
+    "\\\\${oc.env:HOME}\\",
+    "unbalanced ${",
+    "'${x}'",
+    "$HOME",
+    "-leading-dash",
+    "--cfg",
+    "ünï/日本/😀",
+    "new\nline\tand tab",
+    "123",
+    "1e3",
+    "null.jpg",
+    "true",
+    "a:b",
+    "#hash",
+    "*?[a].jp*g",
+    "~tilde",
+    "!&;|<>`",
+    os.fsdecode(b"no utf-8 \xff.jpg"),
+]
+
+
+@pytest.mark.parametrize("name", NASTY)
+def test_a_nasty_path_comes_through_unchanged(name: str) -> None:
+    config = compose_config("detect", [f"input={name}", f"output={name}.jsonl"])
+    settings = read_detect(config)
+    assert settings.input == name
+    assert settings.output == f"{name}.jsonl"
+
+
+def test_a_path_may_be_given_with_pluses_as_in_hydra() -> None:
+    assert read_detect(compose_config("detect", ["++input=a,b", "output=o"])).input == "a,b"
+
+
+def test_a_path_of_question_marks_is_a_glob_and_not_a_missing_value() -> None:
+    assert read_detect(compose_config("detect", ["input=???", "output=o"])).input == "./???"
+
+
+def test_a_leading_tilde_is_the_home_folder(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setenv("HOME", "/home/ada")
+    monkeypatch.chdir(tmp_path)
+    assert read_detect(compose_config("detect", ["input=~/pictures", "output=o"])).input == "/home/ada/pictures"
+
+
+def test_a_folder_that_is_really_called_tilde_is_taken_as_it_is(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    (tmp_path / "~").mkdir()
+    monkeypatch.chdir(tmp_path)
+    assert read_detect(compose_config("detect", ["input=~/x", "output=o"])).input == "~/x"
+
+
+def test_boxes_can_be_switched_off_again() -> None:
+    config = compose_config("anonymize", ["input=a", "output=b", "boxes=x.jsonl", "boxes=null"])
+    assert read_anonymize(config).boxes is None
+
+
+def test_quoting_escapes_only_what_must_be() -> None:
+    assert quote("plain") == "'plain'"
+    assert quote("it's") == "'it\\'s'"
+    assert quote("a\\b") == "'a\\b'"
+
+
+@pytest.mark.parametrize(
+    ("overrides", "message"),
+    [
+        (["inptu=a"], "no setting is called 'inptu': did you mean 'input'?"),
+        (["detector=centrface"], "detector=centrface is not known: choose from"),
+        (["max_pixels=many"], "max_pixels: Value 'many' of type 'str' could not be converted to Integer"),
+        (["detector.threshold={"], "no viable alternative at input '{'"),
+    ],
+)
+def test_a_mistake_is_named_in_one_line(overrides: list[str], message: str) -> None:
+    with pytest.raises(ConfigError) as caught:
+        compose_config("detect", ["input=a", "output=b", *overrides])
+    assert message in str(caught.value)
+    assert "\n" not in str(caught.value)
+
+
+def test_what_is_missing_is_asked_for_in_words() -> None:
+    with pytest.raises(ConfigError, match=r"anonymize needs input=PATH .* and output=PATH"):
+        read_anonymize(compose_config("anonymize", []))
+
+
+@pytest.mark.parametrize(
+    ("override", "message"),
+    [
+        ("resume=maybe", "resume must be one of continue, restart, got 'maybe'"),
+        ("boxes_mode=merge", "boxes_mode must be one of replace, add, got 'merge'"),
+        ("boxes_frame=rotated", "boxes_frame must be one of upright, raw, got 'rotated'"),
+        ("seed=-1", "seed must be 0 or more, got -1"),
+        ("n_attempts=0", "n_attempts must be 1 or more, got 0"),
+        ("max_pixels=0", "max_pixels must be 1 or more, got 0"),
+        ("context=0.5", "context must be 1 or more, got 0.5"),
+    ],
+)
+def test_a_value_out_of_range_is_refused_with_what_it_may_be(override: str, message: str) -> None:
+    with pytest.raises(ConfigError) as caught:
+        read_anonymize(compose_config("anonymize", ["input=a", "output=b", override]))
+    assert str(caught.value) == message
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["-m", "seed=1,2"], "sweeps"),
+        (["--cfg", "hydra"], "takes the word 'job'"),
+        (["--verbose"], "no option is called '--verbose'"),
+        (["photos"], "write key=value, such as input=photos"),
+    ],
+)
+def test_a_flag_that_is_not_known_is_refused(arguments: list[str], message: str) -> None:
+    with pytest.raises(ConfigError, match=message):
+        read_flags(arguments)
+
+
+def test_flags_and_overrides_are_told_apart() -> None:
+    flags = read_flags(["input=--cfg", "--cfg", "job", "--config-dir=mine", "~boxes"])
+    assert flags.overrides == ("input=--cfg", "~boxes")
+    assert flags.print_config
+    assert flags.config_folder == "mine"
+
+
+def test_a_folder_of_the_users_adds_files_to_a_group(tmp_path: Path) -> None:
+    folder = tmp_path / "my, configs"
+    (folder / "attributes").mkdir(parents=True)
+    text = (configs_folder() / "attributes" / "nothing.yaml").read_text()
+    (folder / "attributes" / "mine.yaml").write_text(text.replace("keep: []", "keep: [head_pose]"))
+    config = compose_config("anonymize", ["input=a", "output=b", "attributes=mine"], str(folder))
+    assert read_anonymize(config).attributes["keep"] == ["head_pose"]
+
+
+def test_a_folder_of_the_users_that_is_none_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match="must name a folder"):
+        compose_config("anonymize", [], str(tmp_path / "absent"))
+
+
+def test_the_residual_detector_that_the_user_chose_stays() -> None:
+    assert choose_residual(["residual=none", "seed=1"]) == ["residual=none", "seed=1"]
+
+
+def test_the_residual_detector_follows_from_what_is_installed(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("understudy.config.build.find_spec", lambda name: None)
+    assert choose_residual([]) == ["residual=hog"]
+    monkeypatch.setattr("understudy.config.build.find_spec", lambda name: object())
+    assert choose_residual([]) == ["residual=mtcnn"]
