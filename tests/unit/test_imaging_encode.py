@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import io
+import struct
 
 import numpy as np
 import pytest
-from PIL import Image, JpegImagePlugin
+from PIL import Image, ImageCms, JpegImagePlugin
 
 from understudy.errors import InvalidInputError
-from understudy.imaging import composite_native, decode, encode, reencode_error, to_native
+from understudy.imaging import composite_native, decode, encode, jpeg_writer, reencode_error, to_native
 from understudy.types import SourceImage
 
 QUARTER_TURNS = (5, 6, 7, 8)
@@ -351,3 +352,89 @@ def test_heic_round_trip(bit_depth):
     again = decode(encoded.data, "a.heic")
     assert (encoded.suffix, again.encoding.options["bit_depth"]) == ("", bit_depth)
     assert np.abs(again.view.astype(int) - source.view).mean() < 3
+
+
+def sampling_of(data: bytes) -> list[tuple[int, int]]:
+    with Image.open(io.BytesIO(data)) as image:
+        image.load()
+        return [component[1:3] for component in image.layer]
+
+
+@pytest.mark.parametrize("orientation", range(1, 9))
+def test_422_becomes_440_on_quarter_turns(orientation):
+    """Halved columns become halved rows when the picture is turned by a quarter, with tables transposed too."""
+    lopsided = [[3 + 2 * (k % 8) + k // 8 for k in range(64)], [4 + (k % 8) + k // 8 for k in range(64)]]
+    source = decode(jpeg(orientation, qtables=lopsided, subsampling="4:2:2"), "a.jpg")
+    out = encode(source, source.native).data
+    turned = orientation in QUARTER_TURNS
+    assert sampling_of(out) == [(1, 2) if turned else (2, 1), (1, 1), (1, 1)]
+    tables = [np.array(table).reshape(8, 8) for table in lopsided]
+    expected = [(table.T if turned else table).ravel().tolist() for table in tables]
+    assert tables_of(out) == [expected[0], expected[1], expected[1]]
+    error = reencode_error(source, encode(source, source.native), np.zeros(source.view.shape[:2], bool))
+    assert error.mean_abs < 2
+    assert error.mean_abs == error.plain_mean_abs
+
+
+RATIOS = {
+    (1, 1): "4:4:4",
+    (2, 1): "4:2:2",
+    (1, 2): "4:4:0",
+    (2, 2): "4:2:0",
+    (4, 1): "4:1:1",
+    (1, 4): "1x4",
+    (4, 2): "4:1:0",
+}
+
+
+@pytest.mark.parametrize(("ratio", "name"), RATIOS.items())
+@pytest.mark.parametrize("shape", [(96, 128), (37, 53), (1, 1), (900, 3)])
+def test_own_jpeg_writer_is_as_near_as_libjpeg(ratio, name, shape):
+    """A JPEG from our writer is read by libjpeg, and is as near to the picture as libjpeg's own with its tables."""
+    pixels = np.ascontiguousarray(scene(max(shape[0], 8), max(shape[1], 8))[: shape[0], : shape[1]])
+    tables = ([4] * 64, [6] * 64, [9] * 64)
+    extra = jpeg_writer.write_jpeg(pixels, tuple(map(tuple, tables)), ratio, icc=None, dpi=(300, 200))
+    found = decode(extra, "a.jpg")
+    assert found.encoding.subsampling == name
+    assert tables_of(extra) == list(tables)
+    assert found.encoding.options["dpi"] == (300, 200)
+    again = encode(found, found.native)
+    assert (sampling_of(again.data), again.notes) == (sampling_of(extra), ())
+    if name in ("4:4:4", "4:2:2", "4:2:0"):
+        other = saved(Image.fromarray(pixels), "JPEG", qtables=list(tables), subsampling=name)
+        theirs = np.abs(decode(other, "a.jpg").native.astype(int) - pixels).mean()
+        assert np.abs(found.native.astype(int) - pixels).mean() < 1.1 * theirs + 0.5
+        if min(shape) > 16:  # below, libjpeg pads with flat blocks, we with what is at the edge
+            assert len(extra) < 1.05 * len(other) + 100
+
+
+def test_own_jpeg_writer_works_in_pieces(monkeypatch):
+    """Written in many bands of rows, the stream is the same as in one, bit for bit."""
+    pixels = noise(200, 56, 3)
+    tables = (tuple(range(1, 65)),) * 3
+    whole = jpeg_writer.write_jpeg(pixels, tables, (1, 2), icc=None, dpi=None)
+    monkeypatch.setattr(jpeg_writer, "_BLOCKS_PER_CHUNK", 1)
+    assert jpeg_writer.write_jpeg(pixels, tables, (1, 2), icc=None, dpi=None) == whole
+
+
+def test_own_jpeg_writer_takes_the_sharpest_and_coarsest_tables():
+    """Tables of ones on hard noise, and entries over 255, are written so that libjpeg reads them back."""
+    hard = np.where(noise(32, 32, 3) > 127, 255, 0).astype(np.uint8)
+    for table in ((1,) * 64, (1,) * 8 + (400,) * 56):
+        data = jpeg_writer.write_jpeg(hard, (table,) * 3, (1, 1), icc=None, dpi=None)
+        assert tables_of(data) == [list(table)] * 3
+        other = saved(Image.fromarray(hard), "JPEG", qtables=[list(table)], subsampling="4:4:4")
+        ours, theirs = (np.abs(decode(d, "a.jpg").native.astype(int) - hard).mean() for d in (data, other))
+        assert ours == pytest.approx(theirs, rel=0.05, abs=0.1)
+
+
+def test_own_jpeg_writer_carries_a_long_profile_and_the_mark():
+    """A profile longer than one segment, and the mark, are read back from a turned 4:2:2 picture."""
+    icc = ImageCms.ImageCmsProfile(ImageCms.createProfile("sRGB")).tobytes()
+    size = 150_000
+    long = struct.pack(">I", size) + icc[4:].ljust(size - 4, b"\x01")
+    source = decode(jpeg(6, subsampling="4:2:2", icc_profile=long, quality=90), "a.jpg")
+    assert source.icc == long
+    with Image.open(io.BytesIO(encode(source, source.native).data)) as image:
+        assert image.info["icc_profile"] == long
+        assert b"compositeWithTrainedAlgorithmicMedia" in image.info["xmp"]

@@ -14,7 +14,8 @@ from PIL import Image, PngImagePlugin, TiffImagePlugin
 
 from understudy.errors import InvalidInputError, MissingExtraError, OutputError
 from understudy.imaging.heif import write_heif
-from understudy.imaging.jpeg import WRITABLE_SUBSAMPLING
+from understudy.imaging.jpeg import RATIO_OF_SUBSAMPLING
+from understudy.imaging.jpeg_writer import write_jpeg
 from understudy.imaging.metadata import PNG_XMP_KEYWORD, XMP_PACKET, jpeg_xmp_segment
 from understudy.imaging.native import MODES
 from understudy.imaging.png import write_deep_png
@@ -106,26 +107,37 @@ def _as_image(job: _Job) -> tuple[Image.Image, dict[str, Any]]:
     return Image.fromarray(native), options
 
 
+def _write_unusual_jpeg(job: _Job, tables: tuple[tuple[int, ...], ...], ratio: tuple[int, int]) -> EncodedImage:
+    """A JPEG of a subsampling that Pillow's encoder does not know."""
+    notes = ("progressive jpeg written as baseline",) if job.option("progressive") else ()
+    extra = jpeg_xmp_segment(job.xmp) if job.xmp else b""
+    pixels = job.native.astype(np.uint8, copy=False)
+    data = write_jpeg(pixels, tables, ratio, icc=job.source.icc, dpi=job.option("dpi"), extra=extra)
+    return EncodedImage(data, "", notes, lossless=False)
+
+
 def _write_jpeg(job: _Job) -> EncodedImage:
     encoding, notes = job.source.encoding, []
+    subsampling = "4:4:4" if job.option("keep_rgb") or not encoding.subsampling else encoding.subsampling
+    is_color = job.native.ndim == 3
+    if is_color and subsampling not in _SUBSAMPLING_NUMBER and encoding.quantization:
+        return _write_unusual_jpeg(job, encoding.quantization[:3], RATIO_OF_SUBSAMPLING[subsampling])
     arguments = job.common
     if tables := encoding.quantization:
-        tables = tables[:3] if job.native.ndim == 3 else tables[:1]
+        tables = tables[:3] if is_color else tables[:1]
         while len(tables) > 1 and tables[-1] == tables[-2]:
             tables = tables[:-1]
         arguments["qtables"] = [list(table) for table in tables]
     else:
         arguments["quality"] = 95
         notes.append("source's jpeg tables unknown, quality 95 used")
-    if job.native.ndim == 3:
-        wanted = encoding.subsampling or "4:4:4"
-        written = "4:4:4" if job.option("keep_rgb") else WRITABLE_SUBSAMPLING.get(wanted, "4:4:4")
-        arguments["subsampling"] = _SUBSAMPLING_NUMBER[written]
+    if is_color:
+        arguments["subsampling"] = _SUBSAMPLING_NUMBER.get(subsampling, 0)
         if job.option("keep_rgb"):
             arguments["keep_rgb"] = True
             arguments.pop("dpi", None)  # it comes with a JFIF header, and that header says YCbCr
-        if written != wanted:
-            notes.append(f"jpeg subsampling {wanted} written as {written}")
+        if not encoding.subsampling:
+            notes.append("irregular jpeg subsampling written as 4:4:4")
     if job.xmp:
         arguments["extra"] = jpeg_xmp_segment(job.xmp)
     data = _saved(Image.fromarray(job.native), "JPEG", progressive=bool(job.option("progressive")), **arguments)

@@ -10,16 +10,17 @@ SUBSAMPLING_OF_RATIO = {
     (1, 2): "4:4:0",
     (2, 2): "4:2:0",
     (4, 1): "4:1:1",
+    (1, 4): "1x4",
     (4, 2): "4:1:0",
+    (2, 4): "2x4",
 }
-"""Name of (horizontal, vertical) chroma reduction."""
+"""Name of (horizontal, vertical) chroma reduction; turned ones that have no name are called by their numbers."""
 
-WRITABLE_SUBSAMPLING = {"4:4:4": "4:4:4", "4:2:2": "4:2:2", "4:2:0": "4:2:0", "4:1:1": "4:2:2", "4:1:0": "4:2:0"}
-"""The nearest subsampling, not coarser, that the encoder can write; 4:4:4 for what is not listed."""
+RATIO_OF_SUBSAMPLING = {name: ratio for ratio, name in SUBSAMPLING_OF_RATIO.items()}
 
 _FRAME_MARKERS = frozenset(range(0xC0, 0xD0)) - {0xC4, 0xC8, 0xCC}
 _PROGRESSIVE_MARKERS = frozenset({0xC2, 0xC6, 0xCA, 0xCE})
-_ZIGZAG = tuple(sorted(range(64), key=lambda k: (k // 8 + k % 8, k // 8 if (k // 8 + k % 8) % 2 else k % 8)))
+ZIGZAG = tuple(sorted(range(64), key=lambda k: (k // 8 + k % 8, k // 8 if (k // 8 + k % 8) % 2 else k % 8)))
 """Natural position (8 x row + column) of the k-th entry of a stored table: diagonal by diagonal, to and fro."""
 
 Table = tuple[int, ...]
@@ -54,7 +55,7 @@ class JpegHeader:
         return SUBSAMPLING_OF_RATIO.get((h0 // h1, v0 // v1))
 
 
-def _segments(data: bytes) -> list[tuple[int, bytes]]:
+def segments(data: bytes) -> list[tuple[int, bytes]]:
     """(marker, payload) of every segment before the first scan."""
     found: list[tuple[int, bytes]] = []
     at = 2
@@ -85,7 +86,7 @@ def _quantization_tables(payload: bytes) -> dict[int, Table]:
         if len(raw) < 64 * size:
             break
         natural = [0] * 64
-        for k, position in enumerate(_ZIGZAG):
+        for k, position in enumerate(ZIGZAG):
             natural[position] = int.from_bytes(raw[k * size : (k + 1) * size], "big")
         tables[number] = tuple(natural)
         at += 1 + 64 * size
@@ -119,7 +120,7 @@ def read_jpeg_header(data: bytes) -> JpegHeader | None:
     exif: bytes | None = None
     adobe: int | None = None
     has_jfif = has_more = False
-    for marker, payload in _segments(data):
+    for marker, payload in segments(data):
         if marker in _FRAME_MARKERS and frame is None and len(payload) >= 6 + 3 * payload[5]:
             frame = (marker, payload)
         elif marker == 0xDB:
@@ -158,8 +159,8 @@ def upright_tables(tables: tuple[Table, ...], orientation: int) -> tuple[Table, 
 
 
 def upright_subsampling(subsampling: str | None, orientation: int) -> str | None:
-    """Subsampling for the upright picture; None where its transpose has no name."""
+    """Subsampling for the upright picture: horizontal and vertical change places on quarter turns."""
     if orientation < 5 or subsampling is None:
         return subsampling
-    transposed = {"4:4:4": "4:4:4", "4:2:2": "4:4:0", "4:4:0": "4:2:2", "4:2:0": "4:2:0"}
-    return transposed.get(subsampling)
+    h, v = RATIO_OF_SUBSAMPLING[subsampling]
+    return SUBSAMPLING_OF_RATIO[v, h]
