@@ -214,6 +214,15 @@ def test_the_same_command_again_works_on_nothing(tmp_path: Path) -> None:
     assert {path: path.stat().st_mtime_ns for path in before} == before
 
 
+def test_tables_that_were_lost_are_written_again(tmp_path: Path) -> None:
+    source = collection(tmp_path / "in", 2)
+    run(source, tmp_path / "out")
+    for path in (*tmp_path.glob("out/*.parquet"), *tmp_path.glob("out/*.csv")):
+        path.unlink()
+    run(source, tmp_path / "out")
+    assert len(read_table(tmp_path / "out", "images")) == 2
+
+
 def test_new_inputs_are_added_and_failed_ones_are_tried_again(tmp_path: Path) -> None:
     source = collection(tmp_path / "in", 3)
     bad = source / "bad.png"

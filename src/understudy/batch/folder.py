@@ -116,6 +116,7 @@ class Outputs:
         write: Callable[[Path, bytes], object] = write_atomic,
     ) -> None:
         self.folder = folder
+        self._prefix = f"{folder}{os.sep}"
         self._ledger = ledger
         self._folds = folds
         self._write = write
@@ -153,7 +154,7 @@ class Outputs:
     def exists(self, relative: str | None, n_bytes: int | None) -> bool:
         """Whether a written picture is still there, in the size that it had."""
         try:
-            return relative is not None and os.stat(self.folder / relative).st_size == n_bytes
+            return relative is not None and os.stat(f"{self._prefix}{relative}").st_size == n_bytes
         except OSError:
             return False
 

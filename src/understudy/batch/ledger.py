@@ -133,6 +133,8 @@ class Ledger:
     def __init__(self, folder: Path) -> None:
         self.path = folder / LEDGER_FILE
         self._lock = threading.Lock()
+        self.changed = False
+        """Whether rows were written since it was opened."""
         with self._guarded():
             self._connection = sqlite3.connect(
                 self.path, timeout=30, isolation_level=None, check_same_thread=False, cached_statements=32
@@ -233,6 +235,7 @@ class Ledger:
                     "Give the earlier ones, another output folder, or resume=restart to begin anew"
                 )
             if old != new:
+                self.changed = True
                 self._connection.execute("DELETE FROM items")
                 self._set("fingerprint", new)
 
@@ -259,6 +262,7 @@ class Ledger:
     def record(self, rows: Iterable[Row]) -> None:
         """Commit rows in one transaction; a row of the same input is replaced."""
         values = [_encoded(row) for row in rows]
+        self.changed = True
         with self._guarded():
             self._connection.execute("BEGIN IMMEDIATE")
             try:
@@ -310,6 +314,7 @@ class Ledger:
 
     def restart(self) -> None:
         """Forget everything, and take a new key."""
+        self.changed = True
         with self._guarded():
             self._connection.execute("DELETE FROM items")
             self._set("fingerprint", None)

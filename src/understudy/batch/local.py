@@ -30,7 +30,7 @@ from understudy.batch.progress import Event
 from understudy.batch.sources import InputFile, Inputs, printable
 from understudy.batch.stages import Job, Picture, finish, new_picture, prepare, replace_batch
 from understudy.batch.summary import RunInterruptedError, RunSummary
-from understudy.batch.tables import TABLE_FILES, write_tables
+from understudy.batch.tables import TABLE_FILES, has_tables, write_tables
 from understudy.errors import InvalidInputError, OutputError, StateMismatchError
 
 RUN_FILE = "run.yaml"
@@ -112,7 +112,8 @@ def run_local(
     folder = Path(os.path.abspath(os.fspath(output)))
     prepare_output(folder, inputs.root)
     with locked(folder), closing(Ledger(folder)) as ledger:
-        if not ledger.clean:
+        was_clean = ledger.clean
+        if not was_clean:
             remove_parts(folder)
         if chosen.resume == "restart":
             remove_results(folder, ledger, (*TABLE_FILES, RUN_FILE))
@@ -128,7 +129,8 @@ def run_local(
                 write_tables(folder, ledger)
                 ledger.mark(clean=True)
             raise
-        write_tables(folder, ledger)
+        if ledger.changed or not was_clean or not has_tables(folder):
+            write_tables(folder, ledger)
         ledger.mark(clean=True)
         return summary
 

@@ -176,6 +176,11 @@ def write_tables(folder: Path, ledger: Ledger) -> list[Path]:
     return [images, regions]
 
 
+def has_tables(folder: Path) -> bool:
+    """Whether both tables are there in the format that would be written now."""
+    return all((folder / f"{name}.{_format()}").exists() for name in ("images", "regions"))
+
+
 def _format() -> Literal["parquet", "csv"]:
     try:
         import pyarrow.parquet  # noqa: F401 - only whether it is there
