@@ -1,0 +1,108 @@
+"""Every file under configs/ is composed, and what it names is built."""
+
+from __future__ import annotations
+
+import dataclasses
+from pathlib import Path
+
+import pytest
+
+from understudy.config.build import build_job, providers_in_use, read_anonymize, read_detect
+from understudy.config.compose import compose_config
+from understudy.config.locations import configs_folder
+from understudy.config.parts import PartBuilder
+from understudy.config.schema import SCHEMAS, Anonymize
+from understudy.errors import ConfigError, MissingExtraError, MissingWeightsError
+from understudy.generate.base import Generator, Obscurer
+from understudy.pipeline import PipelineSettings
+
+GROUPS = sorted(path.name for path in configs_folder().iterdir() if path.is_dir())
+FILES = [(group, path.stem) for group in GROUPS for path in sorted((configs_folder() / group).glob("*.yaml"))]
+OPTIONAL = {"guard", "residual"}
+PATHS = ["input=a", "output=b"]
+
+
+def settings_with(*overrides: str) -> Anonymize:
+    return read_anonymize(compose_config("anonymize", [*PATHS, *overrides]))
+
+
+def needs(group: str, name: str, tmp_path: Path) -> list[str]:
+    """What a file cannot be built without."""
+    if (group, name) == ("generator", "diffusers_inpaint"):
+        tiny = pytest.importorskip("tests.tiny_inpaint")
+        return [f"generator.model={tiny.make_tiny_inpaint(tmp_path / 'tiny')}"]
+    return []
+
+
+@pytest.mark.parametrize(("group", "name"), FILES, ids=[f"{g}={n}" for g, n in FILES])
+def test_a_file_of_a_group_is_composed_and_built(group: str, name: str, tmp_path: Path) -> None:
+    settings = settings_with(f"{group}={name}", *needs(group, name, tmp_path))
+    node = getattr(settings, group)
+    if group == "runtime":
+        assert node.name == name
+        return
+    try:
+        part = PartBuilder()(node, group)
+    except (MissingWeightsError, MissingExtraError) as error:
+        pytest.skip(str(error))
+    if name == "none" and group in OPTIONAL:
+        assert part is None
+    elif group == "generator":
+        assert isinstance(part, Generator | Obscurer)
+    elif group == "detector":
+        assert part.name
+        assert part.families
+    else:
+        assert part is not None
+
+
+@pytest.mark.parametrize("name", sorted(SCHEMAS))
+def test_a_primary_config_gives_every_setting_of_its_schema_and_no_other(name: str) -> None:
+    config = compose_config(name, PATHS)
+    assert {str(key) for key in config} == {field.name for field in dataclasses.fields(SCHEMAS[name])}
+
+
+@pytest.mark.weights("centerface")
+def test_the_default_detect_config_builds() -> None:
+    settings = read_detect(compose_config("detect", PATHS))
+    assert PartBuilder()(settings.detector, "detector").families
+
+
+def test_the_defaults_of_the_schema_and_of_the_yaml_are_the_same() -> None:
+    settings = settings_with()
+    for field in dataclasses.fields(Anonymize):
+        if field.name not in GROUPS and field.name not in {"input", "output"}:
+            assert getattr(settings, field.name) == field.default, field.name
+
+
+def test_the_defaults_of_the_pipeline_are_those_of_the_config() -> None:
+    settings, pipeline = settings_with(), PipelineSettings()
+    assert (settings.seed, settings.n_attempts, settings.context) == (
+        pipeline.run_seed,
+        pipeline.n_attempts,
+        pipeline.context,
+    )
+
+
+@pytest.mark.weights("centerface")
+def test_a_residual_detector_of_the_primarys_family_is_refused() -> None:
+    settings = settings_with("detector=centerface", "guard=none", "residual=none", "generator=fill")
+    twice = dataclasses.replace(
+        settings, residual={"_target_": "understudy.residual.ResidualScan", "detector": settings.detector}
+    )
+    with pytest.raises(ConfigError, match="detector and residual both use centerface"):
+        build_job(twice)
+
+
+@pytest.mark.weights("centerface")
+def test_the_user_is_warned_where_a_protection_is_switched_off() -> None:
+    built = build_job(settings_with("detector=centerface", "guard=none", "residual=none", "generator=fill"))
+    assert len(built.warnings) == 2
+    assert "residual=none" in built.warnings[0]
+    assert "guard=none" in built.warnings[1]
+
+
+@pytest.mark.weights("centerface")
+def test_the_providers_that_really_run_are_told() -> None:
+    built = build_job(settings_with("detector=centerface", "guard=none", "residual=none", "generator=fill"))
+    assert providers_in_use(built.job.pipeline) == {"detector": "onnxruntime, running on CPUExecutionProvider"}
