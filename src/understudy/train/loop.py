@@ -2,23 +2,26 @@
 
 from __future__ import annotations
 
+import copy
 import logging
 import math
 import time
 from collections.abc import Callable, Mapping
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 
 import torch
 from torch import Tensor, nn
 
+from understudy.errors import InvalidInputError
 from understudy.train.checkpoint import append_losses, load_checkpoint, save_checkpoint, trim_losses
 from understudy.train.ema import MovingAverage
 
 _LOG = logging.getLogger(__name__)
 
-Losses = Callable[[int, torch.Generator], Mapping[str, Tensor]]
-"""Step and random numbers of that step to losses by name; "loss" is the one that is minimised."""
+Losses = Callable[[nn.Module, int, torch.Generator], Mapping[str, Tensor]]
+"""Network, number of samples and random numbers to losses by name; "loss" is the one that is minimised."""
 
 
 @dataclass(frozen=True)
@@ -45,6 +48,41 @@ class Schedule:
         return self.learning_rate * warm * (self.final_share + (1 - self.final_share) * cosine)
 
 
+class _Team:
+    """Workers that share a network's weights and add up their gradients."""
+
+    def __init__(self, network: nn.Module, losses: Losses, batch_size: int, n_workers: int, seed: int) -> None:
+        if n_workers < 1 or batch_size % n_workers:
+            raise InvalidInputError(f"n_workers must divide the batch of {batch_size}, got {n_workers}")
+        self.networks = [network]
+        for _ in range(n_workers - 1):
+            twin = copy.deepcopy(network)
+            for ours, theirs in zip(network.parameters(), twin.parameters(), strict=True):
+                theirs.data = ours.data
+            self.networks.append(twin)
+        self.losses, self.n_samples, self.seed = losses, batch_size // n_workers, seed
+        self.pool = ThreadPoolExecutor(n_workers, initializer=torch.set_num_threads, initargs=(1,)) if n_workers > 1 else None
+
+    def gradients(self, step: int) -> dict[str, float]:
+        """Leave the mean gradient of a step's batch in the network; the mean losses by name."""
+        n = len(self.networks)
+        parts = [self._work(0, step)] if self.pool is None else list(self.pool.map(self._work, range(n), [step] * n))
+        first = [p for p in self.networks[0].parameters() if p.grad is not None]
+        for twin in self.networks[1:]:
+            grads = [p.grad for p in twin.parameters() if p.grad is not None]
+            torch._foreach_add_([p.grad for p in first], grads)
+            twin.zero_grad(set_to_none=True)
+        if n > 1:
+            torch._foreach_div_([p.grad for p in first], n)
+        return {name: sum(part[name] for part in parts) / n for name in parts[0]}
+
+    def _work(self, worker: int, step: int) -> dict[str, float]:
+        random = torch.Generator().manual_seed((self.seed * 1_000_003 + step) * 64 + worker)
+        values = self.losses(self.networks[worker], self.n_samples, random)
+        values["loss"].backward()  # type: ignore[no-untyped-call]
+        return {name: float(value.detach()) for name, value in values.items()}
+
+
 def fit(
     network: nn.Module,
     losses: Losses,
@@ -53,6 +91,7 @@ def fit(
     *,
     seed: int,
     settings: Mapping[str, object],
+    n_workers: int = 1,
     save_every: int = 500,
     log_every: int = 50,
     on_save: Callable[[int, nn.Module, MovingAverage], None] | None = None,
@@ -61,13 +100,20 @@ def fit(
 
     Random numbers of a step depend on the seed and the step alone, so that a resumed run takes the same steps.
 
+    Parameters
+    ----------
+    n_workers : int
+        Threads that each take an equal part of a batch through a copy of the network that shares its weights. On a CPU
+        that others use too, two workers of one thread are faster than operators of two threads, which wait for
+        each other at every operator.
+
     Returns
     -------
     MovingAverage
         Average of the parameters; ``network`` holds the last ones.
     """
     optimizer = torch.optim.AdamW(
-        network.parameters(), lr=schedule.learning_rate, betas=(0.9, 0.99), weight_decay=schedule.weight_decay
+        network.parameters(), lr=schedule.learning_rate, betas=(0.9, 0.99), weight_decay=schedule.weight_decay, fused=True
     )
     average = MovingAverage(network, schedule.ema_decay)
     first, spent = 0, 0.0
@@ -78,6 +124,7 @@ def fit(
         average.load_state_dict(state["average"])  # type: ignore[arg-type]
         first, spent = int(state["step"]), float(state["seconds"])  # type: ignore[call-overload]
         trim_losses(folder, first)
+    team = _Team(network, losses, schedule.batch_size, n_workers, seed)
     started, sums, progress = time.monotonic() - spent, {}, 0.0
     step = first
     while step < schedule.n_steps and progress < 1:
@@ -85,16 +132,14 @@ def fit(
         progress = max(step / schedule.n_steps, seconds / schedule.n_seconds if schedule.n_seconds else 0.0)
         for group in optimizer.param_groups:
             group["lr"] = schedule.rate_at(progress, step)
-        random = torch.Generator().manual_seed(seed * 1_000_003 + step)
-        values = losses(step, random)
         optimizer.zero_grad(set_to_none=True)
-        values["loss"].backward()  # type: ignore[no-untyped-call]
+        values = team.gradients(step)
         nn.utils.clip_grad_norm_(network.parameters(), schedule.gradient_norm)
         optimizer.step()
         step += 1
         average.update(network, step)
         for name, value in values.items():
-            sums[name] = sums.get(name, 0.0) + float(value.detach())
+            sums[name] = sums.get(name, 0.0) + value
         if step % log_every == 0:
             means = {name: value / log_every for name, value in sums.items()}
             sums = {}

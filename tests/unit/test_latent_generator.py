@@ -1,0 +1,129 @@
+"""The embedded generator, with a tiny model of random weights."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+from numpy.typing import NDArray
+
+pytest.importorskip("torch")
+
+from tests.tiny import make_tiny_face_model  # noqa: E402 - after the check for torch
+from understudy.errors import GenerationError, InvalidInputError, MissingWeightsError  # noqa: E402
+from understudy.export.parity import compare  # noqa: E402
+from understudy.generate.latent import LatentDiffusionGenerator, OnnxNetworks  # noqa: E402
+from understudy.types import Attributes, Condition, Crop  # noqa: E402
+
+SIZE = 32
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A tiny model folder."""
+    return make_tiny_face_model(tmp_path_factory.mktemp("model"), crop_size=SIZE)
+
+
+@pytest.fixture(scope="module")
+def generator(folder: Path) -> LatentDiffusionGenerator:
+    """The tiny model on onnxruntime."""
+    return LatentDiffusionGenerator(folder)
+
+
+def _condition(seed: int = 0, attributes: Attributes | None = None, size: int = SIZE) -> Condition:
+    pixels = np.random.default_rng(seed).integers(0, 256, (size, size, 3)).astype(np.uint8)
+    mask = np.zeros((size, size), bool)
+    mask[8:26, 7:24] = True
+    points = np.array([[12, 14], [19, 14], [15, 18], [12, 22], [19, 22]], np.float32)
+    return Condition(Crop(pixels, mask, np.eye(2, 3)), points, np.ones(5, np.float32), attributes)
+
+
+def _pixels(generator: LatentDiffusionGenerator, condition: Condition, seed: int) -> NDArray[np.uint8]:
+    return generator([condition], [seed])[0].pixels
+
+
+def test_onnx_and_torch_give_the_same_understudy(folder: Path, generator: LatentDiffusionGenerator) -> None:
+    """Both runtimes differ by rounding only: one grey level at most."""
+    conditions = [_condition(0), _condition(1, Attributes(skin_tone=2, head_pose=1))]
+    parity = compare(generator, LatentDiffusionGenerator(folder, "torch"), conditions, [1, 2])
+    assert parity.n_crops == 2
+    assert parity.max_difference <= 1
+
+
+def test_another_seed_gives_another_understudy(generator: LatentDiffusionGenerator) -> None:
+    """Noise and style come from the seed."""
+    first, second = (_pixels(generator, _condition(), seed).astype(int) for seed in (1, 2))
+    assert np.abs(first - second).mean() > 5
+
+
+def test_the_same_seed_gives_the_same_bytes(generator: LatentDiffusionGenerator) -> None:
+    """Twice the same call, twice the same picture."""
+    np.testing.assert_array_equal(_pixels(generator, _condition(), 7), _pixels(generator, _condition(), 7))
+
+
+def test_a_result_does_not_depend_on_its_neighbours(generator: LatentDiffusionGenerator) -> None:
+    """Alone, first or last in a call: the same bytes."""
+    a, b = _condition(0), _condition(1)
+    alone = _pixels(generator, a, 3)
+    np.testing.assert_array_equal(generator([a, b], [3, 4])[0].pixels, alone)
+    np.testing.assert_array_equal(generator([b, a], [4, 3])[1].pixels, alone)
+
+
+@pytest.mark.parametrize("attributes", [Attributes(skin_tone=5), Attributes(head_pose=0)])
+def test_attributes_reach_the_model(generator: LatentDiffusionGenerator, attributes: Attributes) -> None:
+    """With a category carried the result differs from that without."""
+    assert (_pixels(generator, _condition(0, attributes), 1) != _pixels(generator, _condition(0), 1)).any()
+
+
+def test_the_surroundings_reach_the_model(generator: LatentDiffusionGenerator) -> None:
+    """Other pixels outside the mask give another result under it."""
+    mask = _condition().replace_mask
+    assert (_pixels(generator, _condition(0), 1)[mask] != _pixels(generator, _condition(1), 1)[mask]).any()
+
+
+def test_a_condition_of_another_size_is_refused(generator: LatentDiffusionGenerator) -> None:
+    """The message names both sizes."""
+    with pytest.raises(InvalidInputError, match=r"\(32, 32, 3\), got \(64, 64, 3\)"):
+        generator([_condition(size=64)], [0])
+
+
+def test_output_that_is_not_finite_is_an_error(
+    generator: LatentDiffusionGenerator, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """NaN never becomes a picture."""
+    monkeypatch.setattr(OnnxNetworks, "decode", lambda self, latents: np.full((1, 3, SIZE, SIZE), np.nan, np.float32))
+    with pytest.raises(GenerationError, match="not finite"):
+        generator([_condition()], [0])
+
+
+def test_a_folder_without_onnx_is_refused(folder: Path, tmp_path: Path) -> None:
+    """A missing file is named before anything is made."""
+    for name in ("config.json", "styles.npz"):
+        (tmp_path / name).write_bytes((folder / name).read_bytes())
+    with pytest.raises(MissingWeightsError, match=r"encoder\.onnx"):
+        LatentDiffusionGenerator(tmp_path)
+
+
+def test_digests_name_every_file_in_use(folder: Path, generator: LatentDiffusionGenerator) -> None:
+    """Config, styles and three graphs for onnx; two safetensors for torch."""
+    assert len(generator.digests()) == 5
+    torch_digests = LatentDiffusionGenerator(folder, "torch").digests()
+    assert sum(name.endswith(".safetensors") for name in torch_digests) == 2
+
+
+def test_the_onnx_runtime_needs_no_torch(folder: Path) -> None:
+    """A process that cannot import torch makes an understudy."""
+    program = (
+        "import sys; sys.modules['torch'] = None; sys.modules['diffusers'] = None\n"
+        "import numpy as np\n"
+        "from understudy.generate.latent import LatentDiffusionGenerator\n"
+        "from understudy.types import Condition, Crop\n"
+        f"crop = Crop(np.zeros(({SIZE}, {SIZE}, 3), np.uint8), np.ones(({SIZE}, {SIZE}), bool), np.eye(2, 3))\n"
+        f"made = LatentDiffusionGenerator({str(folder)!r})([Condition(crop)], [0])\n"
+        "assert made[0].pixels.std() > 0\n"
+    )
+    done = subprocess.run([sys.executable, "-c", program], check=False, capture_output=True, text=True)  # noqa: S603 - our own interpreter
+    assert done.returncode == 0, done.stderr
