@@ -1,0 +1,1 @@
+"""What was protected, what was altered and who pays for it: judged from pictures alone, whoever wrote them."""

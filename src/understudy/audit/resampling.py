@@ -1,0 +1,226 @@
+"""Bootstrap over subjects, and permutation: what a figure does when the people or the labels are drawn again."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from understudy.audit.statistics import LEVEL, Interval, clopper_pearson
+from understudy.errors import InvalidInputError
+
+N_BOOT = 1000
+N_PERMUTATIONS = 999
+
+
+@dataclass(frozen=True)
+class Draws:
+    """How often each subject was drawn in each bootstrap sample: the same draws serve every figure of a report."""
+
+    counts: NDArray[np.int64]  # (n_boot, n_subjects), each row sums to n_subjects
+    level: float = LEVEL
+
+    @property
+    def n_boot(self) -> int:
+        """Number of samples."""
+        return len(self.counts)
+
+    @property
+    def n_subjects(self) -> int:
+        """Number of subjects."""
+        return int(self.counts.shape[1])
+
+
+@dataclass(frozen=True)
+class PermutationResult:
+    """A statistic beside what it is when the labels mean nothing."""
+
+    observed: float
+    floor: float
+    """Mean of the statistic under permutation: what chance alone gives."""
+    floor_high: float
+    """95th percentile of the same."""
+    p_value: float
+    """Share of permutations at least as large, the observed order counted as one; in [1 / (n + 1), 1]."""
+
+
+def draw_subjects(n_subjects: int, *, n_boot: int = N_BOOT, level: float = LEVEL, seed: int) -> Draws:
+    """Draw as many subjects as there are, with replacement, ``n_boot`` times.
+
+    Parameters
+    ----------
+    n_subjects : int
+        1 or more.
+    n_boot : int
+    level : float
+        Of the intervals that will be read off, in (0, 1).
+    seed : int
+    """
+    if n_subjects < 1 or n_boot < 1:
+        raise InvalidInputError(f"a bootstrap needs subjects and draws, got {n_subjects} and {n_boot}")
+    if not 0 < level < 1:
+        raise InvalidInputError(f"level must lie in (0, 1), got {level}")
+    rng = np.random.default_rng(seed)
+    return Draws(rng.multinomial(n_subjects, np.full(n_subjects, 1 / n_subjects), size=n_boot), level)
+
+
+def percentile_interval(value: float, samples: ArrayLike, level: float = LEVEL) -> Interval:
+    """Percentile bootstrap interval; samples in which the statistic was undefined (NaN) are left out.
+
+    Parameters
+    ----------
+    value : float
+        The statistic on the data themselves.
+    samples : (n_boot,)
+    level : float
+
+    Returns
+    -------
+    Interval
+        NaN bounds where fewer than half of the samples are defined.
+    """
+    x = np.asarray(samples, np.float64)
+    defined = x[np.isfinite(x)]
+    if not np.isfinite(value) or len(defined) < max(1, len(x) / 2):
+        return Interval(value, float("nan"), float("nan"))
+    low, high = np.quantile(defined, [(1 - level) / 2, (1 + level) / 2])
+    return Interval(value, float(low), float(high))
+
+
+def subject_index(subjects: Sequence[int] | NDArray[np.int64]) -> tuple[NDArray[np.int64], int]:
+    """Place of each row's subject among the sorted ids, and the number of subjects."""
+    ids, index = np.unique(np.asarray(subjects, np.int64), return_inverse=True)
+    return index.astype(np.int64), len(ids)
+
+
+def bootstrap_mean(values: ArrayLike, index: NDArray[np.int64], draws: Draws) -> Interval:
+    """Mean over rows with an interval over subjects.
+
+    Parameters
+    ----------
+    values : (N,)
+        NaN rows are left out.
+    index : (N,) int
+        Place of each row's subject in the columns of ``draws``.
+    draws : Draws
+
+    Returns
+    -------
+    Interval
+        NaN bounds where fewer than two subjects have a value. Where all values are equal the bounds are equal too:
+        for proportions use ``bootstrap_share``.
+    """
+    x = np.asarray(values, np.float64).reshape(-1)
+    _check_index(x, index, draws)
+    known = np.isfinite(x)
+    if not known.any():
+        return Interval(float("nan"), float("nan"), float("nan"))
+    sums = np.bincount(index[known], x[known], minlength=draws.n_subjects)
+    rows = np.bincount(index[known], minlength=draws.n_subjects)
+    value = float(sums.sum() / rows.sum())
+    if np.count_nonzero(rows) < 2:
+        return Interval(value, float("nan"), float("nan"))
+    drawn = draws.counts @ rows
+    samples = np.divide(draws.counts @ sums, drawn, out=np.full(draws.n_boot, np.nan), where=drawn > 0)
+    return percentile_interval(value, samples, draws.level)
+
+
+def bootstrap_share(hits: ArrayLike, index: NDArray[np.int64], draws: Draws) -> Interval:
+    """Share of rows that hit, with an interval over subjects; Clopper-Pearson on the subjects where it is 0 or 1.
+
+    Parameters
+    ----------
+    hits : (N,)
+        In [0, 1] (a fraction where a tie is split); NaN rows are left out.
+    index : (N,) int
+    draws : Draws
+    """
+    x = np.asarray(hits, np.float64).reshape(-1)
+    known = np.isfinite(x)
+    if ((x[known] < 0) | (x[known] > 1)).any():
+        raise InvalidInputError(f"hits must lie in [0, 1], got {x[known].min()} to {x[known].max()}")
+    interval = bootstrap_mean(x, index, draws)
+    if interval.value in {0.0, 1.0}:
+        n = len(np.unique(index[known]))
+        return clopper_pearson(n if interval.value else 0, n, draws.level)
+    return interval
+
+
+def bootstrap_statistic(
+    statistic: Callable[[NDArray[np.int64]], float], index: NDArray[np.int64], draws: Draws
+) -> Interval:
+    """Any statistic of rows, computed again on each draw: the general and slow way.
+
+    Parameters
+    ----------
+    statistic : callable
+        Takes row numbers (repeated where a subject was drawn more than once) and returns a number or NaN.
+    index : (N,) int
+    draws : Draws
+    """
+    _check_index(index, index, draws)
+    order = np.argsort(index, kind="stable")
+    samples = [statistic(np.repeat(order, counts[index[order]])) for counts in draws.counts]
+    return percentile_interval(float(statistic(np.arange(len(index)))), samples, draws.level)
+
+
+def _check_index(x: NDArray[np.generic], index: NDArray[np.int64], draws: Draws) -> None:
+    if index.shape != x.shape:
+        raise InvalidInputError(f"index must have shape {x.shape}, got {index.shape}")
+    if len(index) and (index.min() < 0 or index.max() >= draws.n_subjects):
+        raise InvalidInputError(f"index must lie in 0..{draws.n_subjects - 1}, got {index.min()} to {index.max()}")
+
+
+def swap_signs(n_subjects: int, *, n_permutations: int = N_PERMUTATIONS, seed: int) -> NDArray[np.int64]:
+    """(n_permutations, n_subjects) of -1 (this subject's two readings change places) and 1."""
+    return np.random.default_rng(seed).integers(0, 2, (n_permutations, n_subjects), dtype=np.int64) * 2 - 1
+
+
+def permutation_result(observed: float, permuted: ArrayLike) -> PermutationResult:
+    """Place an observed statistic among permuted ones; large values speak against chance.
+
+    Parameters
+    ----------
+    observed : float
+    permuted : (n_permutations,)
+
+    Notes
+    -----
+    The observed order counts as one permutation, so that p is never 0: Phipson and Smyth 2010,
+    doi:10.2202/1544-6115.1585.
+    """
+    x = np.asarray(permuted, np.float64)
+    if not len(x):
+        raise InvalidInputError("a permutation test needs permutations, got none")
+    if not np.isfinite(observed):
+        return PermutationResult(observed, float("nan"), float("nan"), float("nan"))
+    at_least = np.count_nonzero(x >= observed - 1e-12 * max(1.0, abs(observed)))
+    return PermutationResult(observed, float(x.mean()), float(np.quantile(x, 0.95)), (1 + at_least) / (1 + len(x)))
+
+
+def swap_permutation(
+    first: NDArray[np.float64],
+    second: NDArray[np.float64],
+    statistic: Callable[[NDArray[np.float64], NDArray[np.float64]], NDArray[np.float64]],
+    signs: NDArray[np.int64],
+) -> PermutationResult:
+    """Permutation test of two readings of the same subjects: each subject's readings may change places.
+
+    Parameters
+    ----------
+    first, second : (n_subjects, K)
+        What each subject adds to the two sums, such as one-hot category counts.
+    statistic : callable
+        Takes two arrays (P, K) of sums and returns (P,) values.
+    signs : (n_permutations, n_subjects)
+        From ``swap_signs``.
+    """
+    if first.shape != second.shape or signs.shape[1:] != first.shape[:1]:
+        raise InvalidInputError(f"readings and signs must agree, got {first.shape}, {second.shape} and {signs.shape}")
+    total = (first + second).sum(axis=0)
+    gap = signs @ (second - first)  # (P, K)
+    permuted = statistic((total - gap) / 2, (total + gap) / 2)
+    observed = statistic(first.sum(axis=0)[None], second.sum(axis=0)[None])[0]
+    return permutation_result(float(observed), permuted)
