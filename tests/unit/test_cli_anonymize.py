@@ -1,0 +1,229 @@
+"""anonymize, detect, status and demo as a user calls them, in one process, with the fastest parts."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from understudy.batch.tables import read_table
+from understudy.cli.main import main
+
+FAST = ["detector=centerface", "residual=none", "guard=none", "generator=fill", "runner.n_workers=1"]
+NASTY = [
+    "a b",
+    "a,b",
+    "a=b=c",
+    "(x)",
+    "[1,2]",
+    "{a:b}",
+    "it's",
+    'say "hi"',
+    "'quoted'",
+    "back\\slash",
+    "ends in \\",
+    "${x}",
+    "\\${oc.env:HOME}",
+    "unbalanced ${",
+    "$HOME",
+    "-dash",
+    "--cfg",
+    "ünï 日本 😀",
+    "new\nline",
+    "123",
+    "#hash",
+    "~tilde",
+    "!&;|<>`",
+    "null",
+    os.fsdecode(b"no utf-8 \xff"),
+]
+
+pytestmark = pytest.mark.weights("centerface")
+
+
+@pytest.fixture
+def pictures(tmp_path: Path, portrait_paths: tuple[Path, ...]) -> Path:
+    """A folder with the two portraits."""
+    folder = tmp_path / "pictures"
+    folder.mkdir()
+    for path in portrait_paths:
+        shutil.copyfile(path, folder / path.name)
+    return folder
+
+
+def test_twenty_nasty_names_work_for_input_and_output(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    for name in NASTY:
+        Path("in", name).mkdir(parents=True)
+        Image.fromarray(np.full((8, 12, 3), 90, np.uint8)).save(Path("in", name, f"{name}.png"))
+        code = main(["detect", f"input=in/{name}", f"output=found/{name}", "detector=centerface"])
+        assert code == 0, name
+        assert json.loads(Path("found", name).read_text())["size"] == [12, 8]
+    os.chdir("in")
+    for name in NASTY:
+        assert main(["anonymize", f"input={name}", f"output=../out/{name}", *FAST]) == 0, name
+        assert Path("../out", name, "images", f"{name}.png").is_file()
+
+
+def test_every_face_gets_an_outcome_and_the_exit_code_is_0(
+    pictures: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(["anonymize", f"input={pictures}", f"output={tmp_path / 'out'}", *FAST]) == 0
+    assert {r["image_id"]: r["outcome"] for r in read_table(tmp_path / "out", "regions")} == {
+        "astronaut.png": "filled",
+        "grace_hopper.jpg": "filled",
+    }
+    assert "2 done" in capsys.readouterr().out
+
+
+def test_the_run_file_tells_settings_versions_weights_and_providers(pictures: Path, tmp_path: Path) -> None:
+    import yaml
+
+    main(["anonymize", f"input={pictures}", f"output={tmp_path / 'out'}", "seed=7", *FAST])
+    record = yaml.safe_load((tmp_path / "out" / "run.yaml").read_text())
+    assert record["config"]["seed"] == 7
+    assert record["config"]["input"] == str(pictures)
+    assert record["versions"]["python"] == ".".join(map(str, sys.version_info[:3]))
+    assert record["providers"]["detector"] == "onnxruntime, running on CPUExecutionProvider"
+
+
+def test_no_folder_or_log_of_hydras_own_appears(
+    pictures: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    work = tmp_path / "work"
+    work.mkdir()
+    monkeypatch.chdir(work)
+    main(["anonymize", f"input={pictures}", "output=out", *FAST])
+    assert Path.cwd() == work
+    assert [p.name for p in work.iterdir()] == ["out"]
+
+
+def test_the_same_command_again_does_nothing_twice(
+    pictures: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    command = ["anonymize", f"input={pictures}", f"output={tmp_path / 'out'}", *FAST]
+    main(command)
+    before = {p: p.stat().st_mtime_ns for p in (tmp_path / "out" / "images").iterdir()}
+    assert main([*command, "runner.n_workers=2"]) == 0
+    assert {p: p.stat().st_mtime_ns for p in (tmp_path / "out" / "images").iterdir()} == before
+    assert "2 of them by an earlier run" in capsys.readouterr().out
+
+
+def test_other_settings_on_the_same_output_stop_with_1_and_name_the_key(
+    pictures: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    command = ["anonymize", f"input={pictures}", f"output={tmp_path / 'out'}", *FAST]
+    main(command)
+    assert main([*command, "context=2"]) == 1
+    assert "context was 1.45, is 2.0" in capsys.readouterr().err
+    assert main([*command, "context=2", "resume=restart"]) == 0
+
+
+def test_a_broken_file_ends_with_3_and_is_named_and_the_others_are_done(
+    pictures: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    whole = (pictures / "grace_hopper.jpg").read_bytes()
+    (pictures / "cut.jpg").write_bytes(whole[:5000])
+    (pictures / "notes.md").write_text("no picture")
+    assert main(["anonymize", f"input={pictures}", f"output={tmp_path / 'out'}", *FAST]) == 3
+    out = capsys.readouterr().out
+    assert "2 done, 1 failed, 1 skipped" in out
+    assert "failed: cut.jpg: " in out
+
+
+def test_missing_weights_stop_with_1_before_anything_is_written(
+    pictures: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    command = ["anonymize", f"input={pictures}", f"output={tmp_path / 'out'}", *FAST, "detector.weights=/no/such.onnx"]
+    assert main(command) == 1
+    assert "/no/such.onnx" in capsys.readouterr().err
+    assert not (tmp_path / "out").exists()
+
+
+def test_an_input_that_does_not_exist_stops_with_1(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["anonymize", f"input={tmp_path / 'absent'}", f"output={tmp_path / 'out'}", *FAST]) == 1
+    assert "does not exist: give a file, a folder, a glob or a .txt list" in capsys.readouterr().err
+    assert not (tmp_path / "out").exists()
+
+
+def test_cfg_job_prints_the_config_and_runs_nothing(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    out = tmp_path / "out"
+    assert main(["anonymize", "input=a", f"output={out}", "seed=5", "--cfg", "job"]) == 0
+    assert "\nseed: 5\n" in capsys.readouterr().out
+    assert not out.exists()
+
+
+@pytest.mark.parametrize("command", ["anonymize", "detect"])
+def test_help_lists_settings_and_parts(command: str, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main([command, "--help"]) == 0
+    out = capsys.readouterr().out
+    assert "usage: understudy" in out
+    assert "max_pixels" in out
+    assert "centerface" in out
+
+
+def test_status_tells_what_a_run_did(pictures: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    main(["anonymize", f"input={pictures}", f"output={tmp_path / 'out'}", *FAST])
+    capsys.readouterr()
+    assert main(["status", str(tmp_path / "out")]) == 0
+    out = capsys.readouterr().out
+    assert "2 inputs settled: 2 done" in out
+    assert "faces: 2 filled" in out
+
+
+def test_detect_writes_one_line_for_each_picture(pictures: Path, tmp_path: Path) -> None:
+    found = tmp_path / "deep" / "found.jsonl"
+    assert main(["detect", f"input={pictures}", f"output={found}", "detector=centerface"]) == 0
+    lines = [json.loads(line) for line in found.read_text().splitlines()]
+    assert [line["id"] for line in lines] == ["astronaut.png", "grace_hopper.jpg"]
+    assert [line["size"] for line in lines] == [[512, 512], [512, 600]]
+    for line in lines:
+        (face,) = line["faces"]
+        x0, y0, x1, y1 = face["xyxy"]
+        assert all(x0 < x < x1 and y0 < y < y1 for x, y in face["keypoints"])
+        assert face["confidence"] > 0.5
+
+
+def test_detect_leaves_the_earlier_file_where_it_fails(pictures: Path, tmp_path: Path) -> None:
+    found = tmp_path / "found.jsonl"
+    found.write_text("earlier")
+    assert main(["detect", f"input={tmp_path}/no*", f"output={found}", "detector=centerface"]) == 1
+    assert found.read_text() == "earlier"
+    assert sorted(p.name for p in tmp_path.iterdir()) == ["found.jsonl", "pictures"]
+
+
+def test_detect_names_what_it_could_not_read_and_ends_with_3(
+    pictures: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (pictures / "cut.jpg").write_bytes((pictures / "grace_hopper.jpg").read_bytes()[:5000])
+    assert main(["detect", f"input={pictures}", f"output={tmp_path / 'f.jsonl'}", "detector=centerface"]) == 3
+    assert "failed: cut.jpg: " in capsys.readouterr().err
+
+
+def test_detect_refuses_a_folder_as_its_output(pictures: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["detect", f"input={pictures}", f"output={pictures}", "detector=centerface"]) == 1
+    assert "is a folder: give the name of a .jsonl file" in capsys.readouterr().err
+
+
+def test_the_demo_writes_pictures_and_a_sheet_and_runs_again(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    for _ in range(2):
+        assert main(["demo", *FAST]) == 0
+    with Image.open(tmp_path / "understudy-demo" / "contact-sheet.png") as sheet:
+        assert sheet.size == (960, 640)
+    out = capsys.readouterr().out
+    assert "grace_hopper.jpg: filled" in out
+    assert str(Path("understudy-demo", "after")) in out
+
+
+def test_the_demo_takes_no_input_of_its_own(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["demo", "input=x"]) == 1
+    assert "demo chooses input and output itself" in capsys.readouterr().err
