@@ -157,6 +157,18 @@ def test_deep_tiff_keeps_all_16_bits(channels):
         assert np.array_equal(source.native, values)
 
 
+def test_deep_tiff_of_separate_planes_is_refused():
+    """16-bit planes stored one after the other, which OpenCV reads wrongly without saying so, are refused."""
+    ok, raw = cv2.imencode(".tiff", noise(9, 11, 3, dtype=np.uint16))
+    assert ok
+    data = bytearray(raw.tobytes())
+    at = struct.unpack_from("<I", data, 4)[0]
+    tags = {struct.unpack_from("<H", data, at + 2 + 12 * k)[0]: at + 10 + 12 * k for k in range(data[at])}
+    struct.pack_into("<H", data, tags[284], 2)
+    with pytest.raises(RefusedImageError, match="save it interleaved"):
+        decode(bytes(data), "planes.tif")
+
+
 def test_deep_grey_tiff_with_white_as_zero_is_inverted():
     """In a "white is zero" TIFF the value 0 is white, and the view shows it white."""
     data = bytearray(saved(Image.fromarray(np.array([[0, 65535]], np.uint16)), "TIFF"))
@@ -235,6 +247,15 @@ def test_lab_tiff_is_read_as_srgb():
     assert source.mode == "RGB"
     assert np.abs(source.native.astype(int) - 119).max() <= 2
     assert "lab written as srgb" in source.notes
+
+
+def test_unusual_gamma_is_noted():
+    """A PNG that asks for a gamma of 1.0 is read as it is, and a note says that the gamma is dropped."""
+    body = b"gAMA" + struct.pack(">I", 100_000)
+    gama = struct.pack(">I", 4) + body + struct.pack(">I", zlib.crc32(body))
+    source = decode(chunked_png(2, 1, 8, 0, b"\x10\x20", gama), "g.png")
+    assert source.native.tolist() == [[16, 32]]
+    assert source.notes == ("png gamma 1.000 dropped, colours taken as srgb",)
 
 
 def test_digest_is_of_the_file():

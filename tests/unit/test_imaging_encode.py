@@ -335,6 +335,20 @@ def test_greys_are_kept_exactly():
     assert np.array_equal(to_native(pixels, "I;16", None), levels.astype(np.uint16) * 257)
 
 
+@pytest.mark.parametrize("subsampling", ["4:4:4", "4:2:2", "4:2:0"])
+def test_heic_keeps_alpha_and_subsampling(subsampling):
+    """HEIC with alpha stays with alpha, and is written with the chroma subsampling that it had."""
+    heif = pytest.importorskip("pillow_heif", reason="needs the extra [heic]")
+    pixels = np.dstack([scene(), np.full((96, 128), 200, np.uint8)])
+    buffer = io.BytesIO()
+    heif.from_bytes("RGBA", (128, 96), pixels.tobytes()).save(buffer, quality=90, subsampling=subsampling)
+    source = decode(buffer.getvalue(), "a.heic")
+    again = written(source)
+    assert (source.mode, source.encoding.subsampling) == ("RGBA", subsampling)
+    assert (again.mode, again.encoding.subsampling) == ("RGBA", subsampling)
+    assert np.abs(again.native[..., 3].astype(int) - 200).max() <= 2
+
+
 @pytest.mark.parametrize("bit_depth", [8, 10])
 def test_heic_round_trip(bit_depth):
     """HEIC is read and written near the source, at its depth."""

@@ -101,6 +101,14 @@ def test_bomb_is_refused_from_its_header(name):
     assert peak < 2 << 20
 
 
+def test_chunk_that_claims_gigabytes_is_unreadable():
+    """A length of 3 GB inside a small 16-bit PNG is found before a decoder believes it."""
+    raw = bytearray(SMALL["deep.png"])
+    raw[33] = 0xB5
+    with pytest.raises(UnreadableImageError, match=r"deep\.png"):
+        decode(bytes(raw), "deep.png")
+
+
 @pytest.mark.parametrize("name", SMALL)
 def test_limit_is_the_callers(name):
     """The pixel limit is exact: a picture at the limit is read, one pixel less is refused."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import struct
+from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 import pytest
@@ -159,6 +160,15 @@ def test_bytes_behind_a_profile_are_not_written():
     source = decode(saved(Image.fromarray(mid_tones()), "TIFF", icc_profile=WIDE_ICC + b"SECRET"), "a.tif")
     assert source.icc == WIDE_ICC
     assert b"SECRET" not in encode(source, source.native).data
+
+
+def test_threads_get_the_same_colors():
+    """One profile used by eight threads at once gives the same view in each."""
+    data = saved(Image.fromarray(mid_tones(200, 300)), "PNG", icc_profile=WIDE_ICC)
+    expected = decode(data, "a.png").view
+    with ThreadPoolExecutor(8) as pool:
+        views = list(pool.map(lambda k: decode(data, f"{k}.png").view, range(24)))
+    assert all(np.array_equal(view, expected) for view in views)
 
 
 def test_transparent_and_wide_at_once():

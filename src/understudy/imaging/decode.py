@@ -41,6 +41,8 @@ class _Decoded:
     applied_orientation: int = 1
     """What ``native`` was turned by already."""
     header: JpegHeader | None = None
+    subsampling: str | None = None
+    """Of ``native`` as it is, for formats other than JPEG."""
     options: dict[str, object] = field(default_factory=dict)
     notes: list[str] = field(default_factory=list)
 
@@ -66,12 +68,12 @@ def _refuse_animation(image_id: str, image: Image.Image) -> None:
 
 
 def _resolution(image: Image.Image) -> tuple[float, float] | None:
-    """Dots per inch, if they make sense."""
+    """Dots per inch, if they make sense; 1 is what Pillow says of a TIFF without any."""
     try:
         x, y = (float(value) for value in image.info["dpi"])
     except (KeyError, TypeError, ValueError, ZeroDivisionError):
         return None
-    return (x, y) if all(math.isfinite(v) and 1 <= v < 65535 for v in (x, y)) else None
+    return (x, y) if all(math.isfinite(v) and 1 < v < 65535 for v in (x, y)) else None
 
 
 def _profile_to_keep(icc: object, channels: str, notes: list[str]) -> bytes | None:
@@ -160,6 +162,13 @@ def _read_jpeg(data: bytes, image_id: str, max_pixels: int) -> _Decoded:
     return found
 
 
+def _gamma_note(image: Image.Image) -> list[str]:
+    """What to say where a PNG asks for a display gamma other than sRGB's, which is not carried."""
+    gamma = image.info.get("gamma")
+    unusual = isinstance(gamma, float) and not 0.42 < gamma < 0.48 and "icc_profile" not in image.info
+    return [f"png gamma {gamma:.3f} dropped, colours taken as srgb"] if unusual else []
+
+
 def _read_png(data: bytes, image_id: str, max_pixels: int) -> _Decoded:
     if data[12:16] != b"IHDR" or len(data) < 33:
         raise UnreadableImageError(f"{image_id}: a PNG without a header; it is cut off or damaged")
@@ -173,11 +182,15 @@ def _read_png(data: bytes, image_id: str, max_pixels: int) -> _Decoded:
         if not is_deep_png(data):
             found = _pixels(image_id, image)
             found.orientation = orientation
+            found.notes.extend(_gamma_note(image))
             return found
-        notes: list[str] = []
+        notes = _gamma_note(image)
         icc = _profile_to_keep(image.info.get("icc_profile"), "L" if data[25] in (0, 4) else "RGB", notes)
         dpi = _resolution(image)
+        shallow = np.asarray(image)
     native, mode = read_deep_png(data, transparent)
+    if shallow.dtype == np.uint8:
+        _check_high_bytes(native, shallow)
     return _Decoded(native, mode, icc, orientation, options={"dpi": dpi} if dpi else {}, notes=notes)
 
 
@@ -205,10 +218,34 @@ def _refuse_tiff(image_id: str, directory: ifd.Directory) -> None:
             f"{image_id}: a TIFF of {bits}-bit values (sample format {sample_format}) has no agreed white; "
             "convert it to 8 or 16 bits"
         )
+    if tiff.is_deep_color(directory) and directory.first(tiff.PLANES, 1) != 1:
+        raise RefusedImageError(f"{image_id}: a 16-bit TIFF with separate planes is not handled; save it interleaved")
     if 8 < bits < 16:
         raise RefusedImageError(f"{image_id}: a TIFF with {bits} bits is not handled; convert it to 16 bits")
     if tiff.DNG_VERSION in directory.values:
         raise RefusedImageError(f"{image_id}: a camera raw file (DNG) is not handled; export it as JPEG, PNG or TIFF")
+
+
+def _open_tiff(data: bytes, image_id: str, directory: ifd.Directory) -> TiffImageFile:
+    try:
+        return TiffImageFile(BytesIO(data))
+    except SyntaxError as error:
+        if "unknown pixel mode" not in str(error):
+            raise
+        what = f"{directory.first(tiff.SAMPLES, 1)} x {directory.first(tiff.BITS, 1)} bits"
+        photometric = directory.first(tiff.PHOTOMETRIC, -1)
+        raise RefusedImageError(
+            f"{image_id}: a TIFF of {what} (photometric {photometric}) is not handled; convert it to 8- or 16-bit RGB"
+        ) from error
+
+
+def _check_high_bytes(deep: NDArray[np.uint16], shallow: NDArray[np.uint8]) -> None:
+    """The decoder for 16 bits must agree with Pillow's, which keeps the upper 8."""
+    planes = deep.reshape(*deep.shape[:2], -1)
+    reduced = shallow.reshape(*shallow.shape[:2], -1)
+    n_colors = 3 if planes.shape[2] >= 3 else 1
+    if not np.array_equal((planes[..., :n_colors] >> 8).astype(np.uint8), reduced[..., :n_colors]):
+        raise ValueError("two decoders read different pixels")
 
 
 def _read_tiff(data: bytes, image_id: str, max_pixels: int) -> _Decoded:
@@ -219,23 +256,23 @@ def _read_tiff(data: bytes, image_id: str, max_pixels: int) -> _Decoded:
     _refuse_tiff(image_id, directory)
     orientation = directory.first(ifd.ORIENTATION, 1)
     orientation = orientation if 1 <= orientation <= 8 else 1
-    with TiffImageFile(BytesIO(data)) as image:
+    with _open_tiff(data, image_id, directory) as image:
         _check_size(image_id, *image.size, max_pixels)
         _refuse_animation(image_id, image)
         compression = str(image.info.get("compression", "raw"))
-        if tiff.is_deep_color(directory):
-            notes: list[str] = []
-            icc = _profile_to_keep(image.info.get("icc_profile"), "RGB", notes)
-            dpi = _resolution(image)
-            native, mode = tiff.read_deep_tiff(data, directory)
-            found = _Decoded(native, mode, icc, orientation, options={"dpi": dpi} if dpi else {}, notes=notes)
-            found.options["extra_samples"] = directory.first(tiff.EXTRA_SAMPLES, 2)
-        else:
-            image.load()  # Pillow turns TIFFs upright by itself
-            found = _pixels(image_id, image)
-            found.orientation = found.applied_orientation = orientation
-            if found.mode == "I;16" and directory.first(tiff.PHOTOMETRIC, 1) == 0:
-                found.native = 65535 - found.native.astype(np.uint16)  # white is zero in the file
+        image.load()  # Pillow turns TIFFs upright by itself
+        found = _pixels(image_id, image)
+    found.orientation = found.applied_orientation = orientation
+    if tiff.is_deep_color(directory):
+        deep, mode = tiff.read_deep_tiff(data, directory)
+        deep = ifd.upright(deep, orientation)
+        extra_samples = directory.first(tiff.EXTRA_SAMPLES, 2)
+        if extra_samples != 1:  # Pillow divides colours by a premultiplied alpha
+            _check_high_bytes(deep, found.native.astype(np.uint8, copy=False))
+        found.native, found.mode = deep, mode
+        found.options["extra_samples"] = extra_samples
+    elif found.mode == "I;16" and directory.first(tiff.PHOTOMETRIC, 1) == 0:
+        found.native = 65535 - found.native.astype(np.uint16)  # white is zero in the file
     found.options["compression"] = compression
     return found
 
@@ -262,7 +299,8 @@ def _read_heif(data: bytes, image_id: str, max_pixels: int) -> _Decoded:
     native, mode = picture.read()
     notes = ["first of several pictures in the file, the others dropped"] if picture.n_pictures > 1 else []
     icc = _profile_to_keep(picture.icc, channels_of(mode), notes)
-    return _Decoded(native, mode, icc, options={"bit_depth": picture.bit_depth}, notes=notes)
+    options: dict[str, object] = {"bit_depth": picture.bit_depth}
+    return _Decoded(native, mode, icc, subsampling=picture.subsampling, options=options, notes=notes)
 
 
 _READERS: dict[str, Callable[[bytes, str, int], _Decoded]] = {
@@ -285,7 +323,7 @@ def _assemble(data: bytes, image_id: str, format_name: str, found: _Decoded) -> 
         found.options["dpi"] = dpi[::-1]
     header = found.header
     tables = upright_tables(header.tables, found.orientation) if header and header.tables else None
-    subsampling = upright_subsampling(header.subsampling, found.orientation) if header else None
+    subsampling = upright_subsampling(header.subsampling, found.orientation) if header else found.subsampling
     return SourceImage(
         image_id=image_id,
         native=native,

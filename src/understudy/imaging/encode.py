@@ -232,7 +232,8 @@ def _write_heif(job: _Job) -> EncodedImage:
     data = write_heif(
         job.native, job.source.mode, icc=job.source.icc, xmp=job.xmp, subsampling=job.source.encoding.subsampling
     )
-    return EncodedImage(data, "", lossless=False)
+    notes = ("12-bit heic written with 10 bits",) if int(job.option("bit_depth") or 8) > 10 else ()
+    return EncodedImage(data, "", notes, lossless=False)
 
 
 _WRITERS: dict[str, Callable[[_Job], EncodedImage]] = {

@@ -44,6 +44,8 @@ class HeifPicture:
         self.width, self.height = (int(n) for n in self._image.size)
         self.n_pictures = len(self._file)
         self.bit_depth = int(self._image.info.get("bit_depth", 8))
+        chroma = self._image.info.get("chroma")
+        self.subsampling = {420: "4:2:0", 422: "4:2:2", 444: "4:4:4"}.get(chroma if isinstance(chroma, int) else 0)
         self.icc: bytes | None = self._image.info.get("icc_profile") or None
 
     def read(self) -> tuple[NDArray[np.generic], str]:

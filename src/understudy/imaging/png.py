@@ -24,6 +24,20 @@ def is_deep_png(data: bytes) -> bool:
     return len(data) > 25 and data[24] == 16
 
 
+def _pixels_only(data: bytes) -> bytes:
+    """The file with nothing but header and pixels: no lengths beyond its end, no second header, no metadata."""
+    parts = [SIGNATURE, png_chunk(b"IHDR", data[16:29])]
+    at = 33
+    while at + 12 <= len(data):
+        length, kind = int.from_bytes(data[at : at + 4], "big"), data[at + 4 : at + 8]
+        if at + 12 + length > len(data):
+            raise ValueError(f"a chunk of {length} bytes reaches beyond the file's end")
+        if kind == b"IDAT":
+            parts.append(png_chunk(b"IDAT", data[at + 8 : at + 8 + length]))
+        at += 12 + length
+    return b"".join([*parts, png_chunk(b"IEND", b"")])
+
+
 def read_deep_png(data: bytes, transparent: object) -> tuple[NDArray[np.uint16], str]:
     """Decode a 16-bit PNG that another decoder has found whole.
 
@@ -39,7 +53,7 @@ def read_deep_png(data: bytes, transparent: object) -> tuple[NDArray[np.uint16],
     mode : str
     """
     mode = _MODE_OF_COLOR_TYPE[data[25]]
-    decoded = cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_UNCHANGED)
+    decoded = cv2.imdecode(np.frombuffer(_pixels_only(data), np.uint8), cv2.IMREAD_UNCHANGED)
     if decoded is None or decoded.dtype != np.uint16:
         raise ValueError("the 16-bit decoder cannot read it")
     n_decoded = 1 if decoded.ndim == 2 else decoded.shape[2]

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from understudy.imaging.ifd import ORIENTATION, Directory
 
-BITS, COMPRESSION, PHOTOMETRIC, SAMPLES, EXTRA_SAMPLES, SAMPLE_FORMAT = 258, 259, 262, 277, 338, 339
+BITS, COMPRESSION, PHOTOMETRIC, SAMPLES, PLANES, EXTRA_SAMPLES, SAMPLE_FORMAT = 258, 259, 262, 277, 284, 338, 339
 DNG_VERSION = 50706
 _STRIP_BYTES = 1 << 18
 _DEFLATE = 8
@@ -120,7 +120,7 @@ def write_deep_tiff(
         _entry(SAMPLES, "H", [n_channels]),
         _entry(278, "I", [n_rows]),
         _entry(279, "I", [len(strip) for strip in strips]),
-        _entry(284, "H", [1]),
+        _entry(PLANES, "H", [1]),
     ]
     if dpi:
         entries += [_entry(282, "R", _rational(dpi[0])), _entry(283, "R", _rational(dpi[1])), _entry(296, "H", [2])]
