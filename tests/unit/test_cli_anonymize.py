@@ -64,7 +64,7 @@ def test_twenty_nasty_names_work_for_input_and_output(tmp_path: Path, monkeypatc
         Image.fromarray(np.full((8, 12, 3), 90, np.uint8)).save(Path("in", name, f"{name}.png"))
         code = main(["detect", f"input=in/{name}", f"output=found/{name}", "detector=centerface"])
         assert code == 0, name
-        assert json.loads(Path("found", name).read_text())["size"] == [12, 8]
+        assert json.loads(Path("found", name).read_text())["image_id"] == f"{name}.png"
     os.chdir("in")
     for name in NASTY:
         assert main(["anonymize", f"input={name}", f"output=../out/{name}", *FAST]) == 0, name
@@ -181,8 +181,10 @@ def test_detect_writes_one_line_for_each_picture(pictures: Path, tmp_path: Path)
     found = tmp_path / "deep" / "found.jsonl"
     assert main(["detect", f"input={pictures}", f"output={found}", "detector=centerface"]) == 0
     lines = [json.loads(line) for line in found.read_text().splitlines()]
-    assert [line["id"] for line in lines] == ["astronaut.png", "grace_hopper.jpg"]
-    assert [line["size"] for line in lines] == [[512, 512], [512, 600]]
+    assert [(line["image_id"], line["width"], line["height"]) for line in lines] == [
+        ("astronaut.png", 512, 512),
+        ("grace_hopper.jpg", 512, 600),
+    ]
     for line in lines:
         (face,) = line["faces"]
         x0, y0, x1, y1 = face["xyxy"]
@@ -227,3 +229,45 @@ def test_the_demo_writes_pictures_and_a_sheet_and_runs_again(
 def test_the_demo_takes_no_input_of_its_own(capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["demo", "input=x"]) == 1
     assert "demo chooses input and output itself" in capsys.readouterr().err
+
+
+def test_boxes_of_the_users_replace_ours_in_the_pictures_that_they_name(
+    pictures: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    lines = [
+        {"image_id": "astronaut.png", "faces": [{"xyxy": [10, 20, 50, 70]}]},
+        {"image_id": "typo.png", "faces": []},
+    ]
+    (tmp_path / "my, boxes.jsonl").write_text("\n".join(json.dumps(line) for line in lines))
+    boxes = f"boxes={tmp_path / 'my, boxes.jsonl'}"
+    assert main(["anonymize", f"input={pictures}", f"output={tmp_path / 'out'}", boxes, *FAST]) == 0
+    rows = {
+        row["image_id"]: [row[k] for k in ("x0", "y0", "x1", "y1")] for row in read_table(tmp_path / "out", "regions")
+    }
+    assert rows["astronaut.png"] == [10, 20, 50, 70]
+    assert rows["grace_hopper.jpg"][0] > 150
+    assert "names 1 picture(s) that input does not hold, such as 'typo.png'" in capsys.readouterr().err
+
+
+def test_boxes_of_the_users_may_be_added_to_ours(pictures: Path, tmp_path: Path) -> None:
+    (tmp_path / "boxes.jsonl").write_text(
+        json.dumps({"image_id": "astronaut.png", "faces": [{"xyxy": [10, 20, 50, 70]}]})
+    )
+    settings = [f"boxes={tmp_path / 'boxes.jsonl'}", "boxes_mode=add", *FAST]
+    assert main(["anonymize", f"input={pictures}/astronaut.png", f"output={tmp_path / 'out'}", *settings]) == 0
+    rows = read_table(tmp_path / "out", "regions")
+    assert rows[0]["x0"] == 10
+    assert len(rows) == 2
+
+
+def test_what_detect_wrote_can_be_given_back_as_boxes(pictures: Path, tmp_path: Path) -> None:
+    found = tmp_path / "found.jsonl"
+    main(["detect", f"input={pictures}", f"output={found}", "detector=centerface"])
+    for name, boxes in (("ours", []), ("given", [f"boxes={found}"])):
+        assert main(["anonymize", f"input={pictures}", f"output={tmp_path / name}", *boxes, *FAST]) == 0
+    ours, given = (read_table(tmp_path / name, "regions") for name in ("ours", "given"))
+    assert [row["image_id"] for row in ours] == [row["image_id"] for row in given]
+    for a, b in zip(ours, given, strict=True):
+        assert [a[k] for k in ("x0", "y0", "x1", "y1")] == pytest.approx(
+            [b[k] for k in ("x0", "y0", "x1", "y1")], abs=0.01
+        )

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from understudy.batch.local import run_local
 from understudy.batch.progress import Event, ProgressBar
-from understudy.batch.sources import open_inputs
+from understudy.batch.sources import open_inputs, printable
 from understudy.batch.summary import RunInterruptedError, RunSummary
 from understudy.batch.tables import write_run_file
 from understudy.config.build import as_text, build_job, choose_residual, fingerprint, read_anonymize, run_record
@@ -50,6 +50,14 @@ def anonymize(settings: Anonymize) -> RunSummary:
     built = build_job(settings)
     for warning in built.warnings:
         print(f"understudy: {warning}", file=sys.stderr)
+    if built.job.boxes is not None:
+        unused = set(built.job.boxes.found) - {file.image_id for file in inputs}
+        if unused:
+            print(
+                f"understudy: {settings.boxes} names {len(unused)} picture(s) that input does not hold, "
+                f"such as {printable(min(unused))!r}",
+                file=sys.stderr,
+            )
     record = run_record(settings, built.job)
     folder = Path(settings.output)
     written = False

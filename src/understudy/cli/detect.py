@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import os
 import sys
 import tempfile
@@ -20,6 +19,7 @@ from understudy.config.compose import compose_config, read_flags
 from understudy.config.help import help_text
 from understudy.config.schema import Detect
 from understudy.detect.base import Detector
+from understudy.detect.boxes import detection_line
 from understudy.errors import NotMediaError, OutputError, UnderstudyError
 from understudy.imaging import decode
 from understudy.imaging.files import TEMPORARY_PREFIX, TEMPORARY_SUFFIX
@@ -27,9 +27,9 @@ from understudy.types import Detections, SourceImage
 
 HELP = """usage: understudy detect input=PATH output=FILE.jsonl [key=value ...]
 
-Writes one JSON line for each picture: id, size [width, height], and faces with xyxy, confidence and keypoints (right
-eye, left eye, nose, right and left corner of the mouth; null where unknown), in upright pixels. The file is written
-when all is done, and `understudy anonymize boxes=FILE.jsonl` reads it back, with what you changed in it.
+Writes one JSON line for each picture: image_id, width, height, and faces with xyxy, confidence and keypoints (right
+eye, left eye, nose, right and left corner of the mouth; null where unknown), in upright pixels. The file appears when
+all is done, and `understudy anonymize boxes=FILE.jsonl` reads it back, with what you changed in it.
 
 ends    0 every picture was searched; 1 nothing could run; 3 some inputs could not be read
 """
@@ -65,7 +65,8 @@ def detect(settings: Detect) -> int:
                     print(f"{FAILED}: {printable(file.image_id)}: {found}", file=sys.stderr)
                 continue
             source, faces = found
-            lines.write(json.dumps(as_record(source, faces)) + "\n")
+            height, width = source.view.shape[:2]
+            lines.write(detection_line(source.image_id, faces, height=height, width=width) + "\n")
             n_pictures += 1
             n_faces += len(faces)
     print(f"{n_faces} faces in {n_pictures} pictures; {n_failed} inputs failed, {n_skipped} skipped as no pictures")
@@ -90,26 +91,6 @@ def _search(file: InputFile, detector: Detector, max_pixels: int) -> tuple[Sourc
         return "out of memory"
 
 
-def as_record(source: SourceImage, faces: Detections) -> dict[str, object]:
-    """One picture's line."""
-    height, width = source.view.shape[:2]
-    return {
-        "id": source.image_id,
-        "size": [width, height],
-        "faces": [
-            {
-                "xyxy": [round(float(v), 2) for v in faces.xyxy[i]],
-                "confidence": round(float(faces.confidence[i]), 4),
-                "keypoints": [
-                    [round(float(x), 2), round(float(y), 2)] if shown > 0 else None
-                    for (x, y), shown in zip(faces.keypoints[i], faces.visibility[i], strict=True)
-                ],
-            }
-            for i in range(len(faces))
-        ],
-    }
-
-
 @contextmanager
 def _written_whole(path: Path) -> Iterator[IO[str]]:
     """A text file that appears under its name when everything is in it, and not at all where something fails.
@@ -126,7 +107,7 @@ def _written_whole(path: Path) -> Iterator[IO[str]]:
             raise OutputError(f"output {printable(str(path))!r} is a folder: give the name of a .jsonl file")
         handle, name = tempfile.mkstemp(prefix=TEMPORARY_PREFIX, suffix=TEMPORARY_SUFFIX, dir=path.absolute().parent)
         part = Path(name)
-        with os.fdopen(handle, "w", encoding="utf-8", newline="\n") as lines:
+        with os.fdopen(handle, "w", encoding="utf-8", errors="backslashreplace", newline="\n") as lines:
             yield lines
             lines.flush()
             os.fsync(lines.fileno())

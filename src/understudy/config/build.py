@@ -21,6 +21,7 @@ from understudy.config.job import AnonymizeJob
 from understudy.config.parts import PartBuilder
 from understudy.config.schema import Anonymize, Detect
 from understudy.detect.base import Detector
+from understudy.detect.boxes import Frame, read_boxes
 from understudy.errors import ConfigError, MissingExtraError
 from understudy.guard import FaceGuard
 from understudy.pipeline import Pipeline, PipelineSettings
@@ -137,7 +138,14 @@ def build_job(settings: Anonymize) -> Built:
     run_settings = build(settings.runner, "runner")
     if settings.resume == "restart":
         run_settings = replace(run_settings, resume="restart")
-    job = AnonymizeJob(pipeline, max_pixels=settings.max_pixels, mark=settings.mark)
+    boxes_frame: Frame = "raw" if settings.boxes_frame == "raw" else "upright"
+    job = AnonymizeJob(
+        pipeline,
+        max_pixels=settings.max_pixels,
+        mark=settings.mark,
+        boxes=None if settings.boxes is None else read_boxes(Path(settings.boxes), boxes_frame),
+        boxes_mode="add" if settings.boxes_mode == "add" else "replace",
+    )
     return Built(job, run_settings, tuple(warnings))
 
 

@@ -3,11 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Literal
 
+from understudy.detect.base import Found
+from understudy.detect.boxes import UserBoxes
+from understudy.detect.merge import as_found
+from understudy.detect.overlap import box_area, intersection
 from understudy.errors import UnderstudyError
 from understudy.imaging import MAX_PIXELS, EncodedImage, decode, encode
 from understudy.pipeline import Pipeline
 from understudy.types import AnonymizedImage, Detections, OutcomeKind, SourceImage
+
+COVERED = 0.9
+"""A detection with this share of its box inside one of the user's boxes is the user's."""
 
 
 class AnonymizeJob:
@@ -20,20 +28,45 @@ class AnonymizeJob:
         Larger pictures are refused.
     mark : bool
         Declare a picture in which somebody was replaced as composited with generated parts.
+    boxes : UserBoxes, optional
+        The user's own boxes.
+    boxes_mode : "replace" or "add"
+        In a picture that ``boxes`` names: nothing but them, or what the detector finds besides. In any other picture
+        the detector is used as always.
     """
 
-    def __init__(self, pipeline: Pipeline, *, max_pixels: int = MAX_PIXELS, mark: bool = True) -> None:
+    def __init__(
+        self,
+        pipeline: Pipeline,
+        *,
+        max_pixels: int = MAX_PIXELS,
+        mark: bool = True,
+        boxes: UserBoxes | None = None,
+        boxes_mode: Literal["replace", "add"] = "replace",
+    ) -> None:
         self.pipeline = pipeline
         self.max_pixels = max_pixels
         self.mark = mark
+        self.boxes = boxes
+        self.boxes_mode = boxes_mode
 
     def decode(self, data: bytes, image_id: str) -> SourceImage:
         """Decode a file."""
         return decode(data, image_id, max_pixels=self.max_pixels)
 
     def detect(self, sources: Sequence[SourceImage]) -> list[Detections]:
-        """Find who is in each picture."""
-        return self.pipeline.detect(sources)
+        """Find who is in each picture, or take the user's word for it."""
+        return [self._detect(source) for source in sources]
+
+    def _detect(self, source: SourceImage) -> Detections:
+        given = None
+        if self.boxes is not None:
+            height, width = source.view.shape[:2]
+            given = self.boxes.detections(source.image_id, height=height, width=width, orientation=source.orientation)
+        if given is not None and self.boxes_mode == "replace":
+            return given
+        found = self.pipeline.detect([source])[0]
+        return found if given is None else with_found(given, found)
 
     def replace(
         self, sources: Sequence[SourceImage], detections: Sequence[Detections]
@@ -45,3 +78,12 @@ class AnonymizeJob:
         """Encode as the source was encoded; marked where an understudy is in the picture."""
         replaced = any(outcome.kind is OutcomeKind.REPLACED for outcome in anonymized.outcomes)
         return encode(source, anonymized.native, mark=self.mark and replaced)
+
+
+def with_found(given: Detections, found: Detections) -> Detections:
+    """The user's boxes, and every detection that none of them covers: what overlaps in part is replaced as both."""
+    ours, theirs = as_found(found), as_found(given)
+    if len(ours) and len(theirs):
+        share = intersection(theirs.xyxy, ours.xyxy) / box_area(ours.xyxy).clip(1e-9)[None, :]  # (N, M)
+        ours = ours.take(share.max(axis=0) < COVERED)
+    return Found.concatenate([theirs, ours]).detections()
