@@ -19,7 +19,7 @@ from understudy.blend import MembraneBlender
 from understudy.errors import MissingWeightsError
 from understudy.generate.base import Generator, Obscurer
 from understudy.geometry import apply_affine, crop_frame, cut_crop, face_shape, invert_affine, shape_region, union_mask
-from understudy.imaging import decode, encode
+from understudy.imaging import decode, encode, view_of
 from understudy.pipeline import Pipeline, PipelineSettings
 from understudy.types import (
     AnonymizedImage,
@@ -27,6 +27,7 @@ from understudy.types import (
     Condition,
     Crop,
     Detections,
+    Encoding,
     Generated,
     OutcomeKind,
     SourceImage,
@@ -307,6 +308,44 @@ def test_the_contract_runs_through_the_generator_and_not_only_through_the_fallba
     result = pipeline_is_identity_free(lambda _: generator, SCENES["two touching faces"])
     assert {outcome.kind for outcome in result.outcomes} == {generator.outcome}
     assert {outcome.reason for outcome in result.outcomes} == {""}
+
+
+def as_stored(pixels: np.ndarray, stored: str) -> SourceImage:
+    """The same picture as files of other kinds hold it."""
+    if stored == "jpeg 4:2:0":
+        encoding = Encoding("JPEG", (tuple(range(16, 80)), tuple(range(20, 84))), "4:2:0")
+        return replace(png_source(pixels), encoding=encoding)
+    native: np.ndarray
+    if stored == "gray 16 bit":
+        mode, native = "I;16", pixels[..., 1].astype(np.uint16) * 257
+    elif stored == "rgb 16 bit":
+        mode, native = "RGB;16", pixels.astype(np.uint16) * 257
+    elif stored == "palette":
+        mode, native = "RGB", pixels // 64 * 64
+    else:
+        alpha = np.linspace(0, 255, pixels.shape[1]).astype(np.uint8)[None, :, None].repeat(pixels.shape[0], axis=0)
+        mode, native = "RGBA", np.concatenate([pixels, alpha], axis=2)
+    return SourceImage(
+        image_id="scene.png",
+        native=native,
+        mode=mode,
+        icc=None,
+        view=view_of(native, mode, None),
+        digest=bytes(range(32)),
+        encoding=Encoding("PNG", options={"palette": True} if stored == "palette" else {}),
+    )
+
+
+@pytest.mark.parametrize("stored", ["jpeg 4:2:0", "gray 16 bit", "rgb 16 bit", "palette", "alpha"])
+def test_no_pixel_of_a_person_reaches_the_file_in_any_way_of_storing_it(stored: str, parts: Callable) -> None:
+    found = scene_detections(SCENES["three overlapping faces"])
+    union = scene_union(found)
+    background = cv2.resize(np.random.default_rng(3).integers(0, 256, (15, 18, 3), dtype=np.uint8), (WIDTH, HEIGHT))
+    sources = [
+        as_stored(np.where(union[..., None], hidden, background), stored) for hidden in hidden_pixels((HEIGHT, WIDTH))
+    ]
+    assert len({source.native.tobytes() for source in sources}) > 1
+    assert len({written(parts("fill"), source, found)[0] for source in sources}) == 1
 
 
 # planted cheats: each must fail both contracts
