@@ -48,7 +48,8 @@ def ita_deg(rgb: NDArray[np.integer]) -> NDArray[np.float64]:
     Returns
     -------
     (...,) float64
-        In (-180, 180]; skin has b* > 0 and lies in (-90, 90). Chardon et al. 1991, doi:10.1111/j.1467-2494.1991.tb00561.x.
+        In (-180, 180]; skin has b* > 0 and lies in (-90, 90).
+        Chardon et al. 1991, doi:10.1111/j.1467-2494.1991.tb00561.x.
     """
     value = lab(rgb)
     return np.degrees(np.arctan2(value[..., 0] - 50, value[..., 2]))

@@ -10,6 +10,7 @@ import pytest
 torch = pytest.importorskip("torch")
 
 from tests.tiny import make_tiny_face_model  # noqa: E402 - after the check for torch
+
 from understudy.diffusion.autoencoder import PatchAutoencoder, set_principal_components  # noqa: E402
 from understudy.diffusion.networks import load_config  # noqa: E402
 from understudy.diffusion.torch_networks import TorchNetworks, load_torch_parts  # noqa: E402

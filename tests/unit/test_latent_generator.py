@@ -12,11 +12,12 @@ from numpy.typing import NDArray
 
 pytest.importorskip("torch")
 
-from tests.tiny import make_tiny_face_model  # noqa: E402 - after the check for torch
-from understudy.errors import GenerationError, InvalidInputError, MissingWeightsError  # noqa: E402
-from understudy.export.parity import compare  # noqa: E402
-from understudy.generate.latent import LatentDiffusionGenerator, OnnxNetworks  # noqa: E402
-from understudy.types import Attributes, Condition, Crop  # noqa: E402
+from tests.tiny import make_tiny_face_model
+
+from understudy.errors import GenerationError, InvalidInputError, MissingWeightsError
+from understudy.export.parity import compare
+from understudy.generate.latent import LatentDiffusionGenerator, OnnxNetworks
+from understudy.types import Attributes, Condition, Crop
 
 SIZE = 32
 
@@ -125,5 +126,5 @@ def test_the_onnx_runtime_needs_no_torch(folder: Path) -> None:
         f"made = LatentDiffusionGenerator({str(folder)!r})([Condition(crop)], [0])\n"
         "assert made[0].pixels.std() > 0\n"
     )
-    done = subprocess.run([sys.executable, "-c", program], check=False, capture_output=True, text=True)  # noqa: S603 - our own interpreter
+    done = subprocess.run([sys.executable, "-c", program], check=False, capture_output=True, text=True)
     assert done.returncode == 0, done.stderr

@@ -39,9 +39,7 @@ def measure_ita(
     float
         NaN where too little skin lies inside the picture.
     """
-    centers, radius = _patches(
-        np.asarray(xyxy, np.float64), np.asarray(keypoints, np.float64), np.asarray(visibility)
-    )
+    centers, radius = _patches(np.asarray(xyxy, np.float64), np.asarray(keypoints, np.float64), np.asarray(visibility))
     pixels = _pixels(view, centers, radius)
     if len(pixels) < MIN_PIXELS:
         return float("nan")
@@ -63,7 +61,7 @@ def ita_bin(ita: float) -> int:
 
 
 def _patches(
-    xyxy: NDArray[np.float64], keypoints: NDArray[np.float64], visibility: NDArray[np.generic]
+    xyxy: NDArray[np.float64], keypoints: NDArray[np.float64], visibility: NDArray[np.floating]
 ) -> tuple[NDArray[np.float64], float]:
     """Centres (3, 2) and the radius of the patches: both cheeks, forehead."""
     x0, y0, x1, y1 = xyxy

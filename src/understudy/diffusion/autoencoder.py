@@ -69,7 +69,8 @@ class PatchAutoencoder(ModelMixin, ConfigMixin):  # type: ignore[misc]
     def decode(self, latents: Tensor) -> Tensor:
         """Pictures (B, 3, 8 h, 8 w), about [-1, 1] and not clipped, of latents (B, C, h, w)."""
         detail = functional.pixel_shuffle(self.decoder(latents), self.patch)
-        return self.linear_decoder(latents) + detail
+        pixels: Tensor = self.linear_decoder(latents) + detail
+        return pixels
 
     def forward(self, pixels: Tensor) -> Tensor:
         """Round trip."""
@@ -104,7 +105,7 @@ def set_principal_components(model: PatchAutoencoder, patches: Tensor) -> Tensor
     decode = components * deviation[:, None]
     model.linear_decoder.weight.copy_(decode.reshape(model.linear_decoder.weight.shape))
     model.linear_decoder.bias.copy_(mean)  # type: ignore[union-attr]
-    return deviation.float()
+    return torch.Tensor(deviation.float())
 
 
 def pixels_from_uint8(pictures: Tensor) -> Tensor:

@@ -40,9 +40,7 @@ def keypoint_planes(
     return np.asarray(along[..., :, None] * across[..., None, :] * shown, np.float32)
 
 
-def category_planes(
-    categories: NDArray[np.integer], n_categories: Sequence[int], size: int
-) -> NDArray[np.float32]:
+def category_planes(categories: NDArray[np.integer], n_categories: Sequence[int], size: int) -> NDArray[np.float32]:
     """One constant plane for every bin, (B, sum of bins, size, size); all zero where a category is not carried (-1)."""
     if categories.ndim != 2 or categories.shape[1] != len(n_categories):
         raise InvalidInputError(f"categories must be (B, {len(n_categories)}), got {categories.shape}")

@@ -1,4 +1,4 @@
-"""Denoiser: diffusers' UNet2DModel that is told context, planes and style, and predicts the velocity."""
+"""Denoiser: diffusers' UNet2DModel that is told context, planes and style, and predicts the clean latents."""
 
 from __future__ import annotations
 
@@ -49,7 +49,7 @@ def make_unet(
 
 
 class Denoiser(nn.Module):
-    """Velocity of noisy latents, given context latents, planes and a style."""
+    """Clean latents from noisy ones, given context latents, planes and a style."""
 
     def __init__(self, unet: UNet2DModel, style_channels: int) -> None:
         super().__init__()
@@ -57,7 +57,7 @@ class Denoiser(nn.Module):
         self.style = nn.Linear(style_channels, 4 * int(unet.config["block_out_channels"][0]))
 
     def forward(self, noisy: Tensor, context: Tensor, planes: Tensor, style: Tensor, time: Tensor) -> Tensor:
-        """Velocity (B, C, h, w).
+        """Estimate of the clean latents (B, C, h, w).
 
         Parameters
         ----------
@@ -67,5 +67,5 @@ class Denoiser(nn.Module):
         time : (B,) in [0, 1]
         """
         x = torch.cat([noisy, context, planes], dim=1)
-        velocity: Tensor = self.unet(x, time * 1000, class_labels=self.style(style)).sample
-        return velocity
+        clean: Tensor = self.unet(x, time * 1000, class_labels=self.style(style)).sample
+        return clean

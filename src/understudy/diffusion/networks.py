@@ -6,7 +6,7 @@ import json
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Protocol
+from typing import Any, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -50,7 +50,7 @@ class Networks(Protocol):
         """Pictures (B, 3, H, W) in [-1, 1] to latents (B, C, h, w)."""
         ...
 
-    def velocity(
+    def denoise(
         self,
         noisy: NDArray[np.float32],
         context: NDArray[np.float32],
@@ -58,7 +58,7 @@ class Networks(Protocol):
         style: NDArray[np.float32],
         time: float,
     ) -> NDArray[np.float32]:
-        """Velocity (B, C, h, w) at a time in [0, 1]."""
+        """Estimate of the clean latents (B, C, h, w) at a time in (0, 1]."""
         ...
 
     def decode(self, latents: NDArray[np.float32]) -> NDArray[np.float32]:
@@ -71,11 +71,11 @@ def load_config(folder: Path) -> ModelConfig:
     path = folder / CONFIG
     if not path.is_file():
         raise MissingWeightsError(f"{folder} is no model folder: it has no {CONFIG}")
-    row = json.loads(path.read_text())
+    row: dict[str, Any] = json.loads(path.read_text())
     if row.get("format") != FORMAT:
         raise InvalidInputError(f"{path} has format {row.get('format')!r}, this version reads {FORMAT}")
-    lists = {key: tuple(row.pop(key)) for key in ("categories", "n_categories", "style_tags")}
-    return ModelConfig(**lists, **row)
+    values: dict[str, Any] = {key: tuple(value) if isinstance(value, list) else value for key, value in row.items()}
+    return ModelConfig(**values)
 
 
 def save_config(folder: Path, config: ModelConfig) -> None:

@@ -1,22 +1,26 @@
-"""The sampler: Euler steps along the learnt velocity, the same arithmetic in numpy for every runtime."""
+"""The sampler: Euler steps from noise to data, the same arithmetic in numpy for every runtime."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
+from itertools import pairwise
 
 import numpy as np
 from numpy.typing import NDArray
 
 from understudy.diffusion.schedule import sampling_times
 
-Velocity = Callable[[NDArray[np.float32], float], NDArray[np.float32]]
-"""Noisy latents (B, C, h, w) and a time in [0, 1] to the velocity dx/dt."""
+Denoise = Callable[[NDArray[np.float32], float], NDArray[np.float32]]
+"""Noisy latents (B, C, h, w) and a time in (0, 1] to an estimate of the clean latents."""
 
 
-def sample(velocity: Velocity, noise: NDArray[np.float32], n_steps: int, shift: float = 1.0) -> NDArray[np.float32]:
-    """Integrate dx/dt = velocity(x, t) from noise at time 1 to data at time 0 with ``n_steps`` Euler steps."""
-    times = sampling_times(n_steps, shift)
+def sample(denoise: Denoise, noise: NDArray[np.float32], n_steps: int, shift: float = 1.0) -> NDArray[np.float32]:
+    """Integrate dx/dt = (x - denoise(x, t)) / t from noise at time 1 to data at time 0 with ``n_steps`` Euler steps.
+
+    The last step ends at the last clean estimate itself.
+    """
     x = noise
-    for now, after in zip(times[:-1], times[1:], strict=True):
-        x = x + np.float32(after - now) * velocity(x, float(now))
+    for now, after in pairwise(sampling_times(n_steps, shift)):
+        clean = denoise(x, float(now))
+        x = clean + np.float32(after / now) * (x - clean)
     return x

@@ -75,7 +75,7 @@ class TorchNetworks:
         return self._back(self.autoencoder.encode(self._tensor(pixels)))
 
     @torch.inference_mode()
-    def velocity(
+    def denoise(
         self,
         noisy: NDArray[np.float32],
         context: NDArray[np.float32],
@@ -83,7 +83,7 @@ class TorchNetworks:
         style: NDArray[np.float32],
         time: float,
     ) -> NDArray[np.float32]:
-        """Velocity at a time."""
+        """Estimate of the clean latents at a time."""
         x = torch.cat([self._tensor(part) for part in (noisy, context, planes)], dim=1)
         steps = torch.full((len(x),), time * 1000, device=self.device)
         return self._back(self.unet(x, steps, class_labels=self._tensor(style)).sample)

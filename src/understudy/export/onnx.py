@@ -46,8 +46,8 @@ class _Denoiser(nn.Module):
 
     def forward(self, noisy: Tensor, context: Tensor, planes: Tensor, style: Tensor, time: Tensor) -> Tensor:
         x = torch.cat([noisy, context, planes], dim=1)
-        velocity: Tensor = self.unet(x, time * 1000, class_labels=style).sample
-        return velocity
+        clean: Tensor = self.unet(x, time * 1000, class_labels=style).sample
+        return clean
 
 
 def export_onnx(folder: Path) -> list[Path]:
@@ -73,7 +73,7 @@ def export_onnx(folder: Path) -> list[Path]:
             "denoiser",
             _Denoiser(unet),
             {"noisy": latents, "context": latents, "planes": planes, "style": style, "time": torch.zeros(2)},
-            "velocity",
+            "clean",
         ),
         ("decoder", _Decoder(autoencoder), {"latents": latents}, "pixels"),
     )

@@ -53,7 +53,7 @@ class OnnxNetworks:
         """Pictures to latents."""
         return self._encoder.run({"pixels": pixels})[0]
 
-    def velocity(
+    def denoise(
         self,
         noisy: NDArray[np.float32],
         context: NDArray[np.float32],
@@ -61,7 +61,7 @@ class OnnxNetworks:
         style: NDArray[np.float32],
         time: float,
     ) -> NDArray[np.float32]:
-        """Velocity at a time."""
+        """Estimate of the clean latents at a time."""
         times = np.full(len(noisy), time, np.float32)
         inputs = {"noisy": noisy, "context": context, "planes": planes, "style": style, "time": times}
         return self._denoiser.run(inputs)[0]
@@ -165,7 +165,7 @@ class LatentDiffusionGenerator:
         style = self._styles.draw(seed, [wanted.get(name) for name in config.style_tags])[None]
         noise = standard_normal(seed, (1, config.latent_channels, config.size, config.size))
         latents = sample(
-            lambda x, time: networks.velocity(x, context, planes, style, time), noise, self.n_steps, config.shift
+            lambda x, time: networks.denoise(x, context, planes, style, time), noise, self.n_steps, config.shift
         )
         values = networks.decode(latents)
         if not np.isfinite(values).all():

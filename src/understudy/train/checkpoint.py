@@ -43,8 +43,8 @@ def load_checkpoint(folder: Path, settings: Mapping[str, object]) -> dict[str, o
     for key, value in settings.items():
         if state["settings"].get(key) != value:
             raise StateMismatchError(
-                f"{path} was made with {key}={state['settings'].get(key)!r}, now it is {value!r}: use the same settings,"
-                f" or another folder"
+                f"{path} was made with {key}={state['settings'].get(key)!r}, now it is {value!r}: use the same"
+                f" settings, or another folder"
             )
     return state
 

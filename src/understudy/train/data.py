@@ -130,9 +130,7 @@ def vary_shape(rng: np.random.Generator, shape: FaceShape) -> FaceShape:
     )
 
 
-def erased_pixels(
-    rng: np.random.Generator, shape: FaceShape, height: int, width: int
-) -> NDArray[np.bool_]:
+def erased_pixels(rng: np.random.Generator, shape: FaceShape, height: int, width: int) -> NDArray[np.bool_]:
     """The face's region; now and then a rectangle in its place, and now and then a neighbour's region too."""
     erased = np.zeros((height, width), np.bool_)
     region = shape_region(shape, height, width)

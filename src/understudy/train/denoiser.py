@@ -14,7 +14,9 @@ from torch import Tensor, nn
 from understudy.diffusion.autoencoder import CELL_PX, PatchAutoencoder, pixels_from_uint8
 from understudy.diffusion.conditioning import condition_planes, mask_plane
 from understudy.diffusion.denoiser import Denoiser, make_unet
+from understudy.errors import InvalidInputError
 from understudy.train.data import CropBank
+from understudy.train.ema import MovingAverage
 from understudy.train.loop import Schedule, fit
 from understudy.train.losses import flow_matching_loss
 from understudy.train.styles import initial_styles
@@ -25,7 +27,7 @@ from understudy.types import ERASED
 class DenoiserSettings:
     """Size of a denoiser and what it is told."""
 
-    channels: tuple[int, ...] = (96, 192, 256)
+    channels: tuple[int, ...] = (80, 160, 256)
     n_layers: int = 1
     n_norm_groups: int = 16
     head_channels: int = 32
@@ -40,6 +42,10 @@ class DenoiserSettings:
     """Of the loss where nothing is replaced."""
     channel_power: float = 0.75
     """A latent channel counts by its standard deviation in pixels to this power."""
+    shift: float = 2.0
+    """Of the times, towards the noise: neighbouring cells are alike, so that much is settled early."""
+    least_time: float = 0.3
+    """A sample counts by one over the square of its time, but not of a time under this."""
 
 
 class Styled(nn.Module):
@@ -63,7 +69,8 @@ class LatentBank:
 @torch.no_grad()
 def encode_bank(model: PatchAutoencoder, bank: CropBank, unmasked_weight: float, batch_size: int = 64) -> LatentBank:
     """Latents of every crop, whole and with its region erased, and the weight of each cell in the loss."""
-    target, context = [], []
+    target: list[Tensor] = []
+    context: list[Tensor] = []
     for i in range(0, len(bank.pixels), batch_size):
         rows = slice(i, i + batch_size)
         whole = bank.pixels[rows]
@@ -77,8 +84,8 @@ def encode_bank(model: PatchAutoencoder, bank: CropBank, unmasked_weight: float,
 
 
 def balanced_chance(category: NDArray[np.int64]) -> NDArray[np.float64]:
-    """Chance of every crop to be drawn: a rare value of a category more often, by one over the root of its frequency."""
-    values, inverse, counts = np.unique(category, return_inverse=True, return_counts=True)
+    """Chance of every crop to be drawn: a rare value more often, by one over the root of its frequency."""
+    _, inverse, counts = np.unique(category, return_inverse=True, return_counts=True)
     chance = 1 / np.sqrt(counts[inverse])
     return np.asarray(chance / chance.sum(), np.float64)
 
@@ -106,6 +113,7 @@ def train_denoiser(
     settings: DenoiserSettings,
     *,
     seed: int,
+    n_workers: int = 1,
     save_every: int = 500,
     on_save: Callable[[int, Styled], None] | None = None,
 ) -> Styled:
@@ -143,23 +151,27 @@ def train_denoiser(
     subject = torch.from_numpy(bank.subject)
     chance = torch.from_numpy(balanced_chance(bank.categories[:, 0]))
 
-    def losses(step: int, random: torch.Generator) -> dict[str, Tensor]:
-        rows = torch.multinomial(chance, schedule.batch_size, replacement=True, generator=random)
+    def losses(network: nn.Module, n: int, random: torch.Generator) -> dict[str, Tensor]:
+        if not isinstance(network, Styled):
+            raise InvalidInputError(f"network must be Styled, got {type(network).__name__}")
+        rows = torch.multinomial(chance, n, replacement=True, generator=random)
         planes = _planes(bank, rows.numpy(), settings, random)
         target, context = latents.target[rows].float(), latents.context[rows].float()
         time = torch.sigmoid(torch.randn(len(rows), generator=random))
+        time = settings.shift * time / (1 + (settings.shift - 1) * time)
         noise = torch.randn(target.shape, generator=random)
         noisy = torch.lerp(target, noise, time[:, None, None, None])
         style = network.styles[subject[rows]]
         style = style + settings.style_noise * torch.randn(style.shape, generator=random)
         style = style * (torch.rand(len(rows), 1, generator=random) >= settings.style_dropout)
-        velocity = network.denoiser(noisy, context, planes, style, time)
-        loss = flow_matching_loss(velocity * importance, (noise - target) * importance, latents.weight[rows])
+        clean = network.denoiser(noisy, context, planes, style, time)
+        weight = latents.weight[rows] / time.clamp_min(settings.least_time).square()[:, None, None, None]
+        loss = flow_matching_loss(clean * importance, target * importance, weight)
         return {"loss": loss + 1e-4 * style.square().mean(), "flow": loss}
 
-    def saved(step: int, trained: nn.Module, average: object) -> None:
+    def saved(step: int, average: MovingAverage) -> None:
         if on_save is not None:
-            average.copy_to(averaged)  # type: ignore[attr-defined]
+            average.copy_to(averaged)
             on_save(step, averaged.eval())
 
     average = fit(
@@ -173,6 +185,7 @@ def train_denoiser(
             "learning_rate": schedule.learning_rate, "channels": list(settings.channels),
             "style_channels": settings.style_channels, "n_categories": list(settings.n_categories),
         },
+        n_workers=n_workers,
         save_every=save_every,
         on_save=saved,
     )  # fmt: skip
@@ -180,9 +193,7 @@ def train_denoiser(
     return averaged.eval()
 
 
-def _planes(
-    bank: CropBank, rows: NDArray[np.int64], settings: DenoiserSettings, random: torch.Generator
-) -> Tensor:
+def _planes(bank: CropBank, rows: NDArray[np.int64], settings: DenoiserSettings, random: torch.Generator) -> Tensor:
     """Condition planes of some crops, with keypoints and categories dropped now and then."""
     n = len(rows)
     keep = torch.rand(n, generator=random).numpy() >= settings.keypoint_dropout

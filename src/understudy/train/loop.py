@@ -61,19 +61,20 @@ class _Team:
                 theirs.data = ours.data
             self.networks.append(twin)
         self.losses, self.n_samples, self.seed = losses, batch_size // n_workers, seed
-        self.pool = ThreadPoolExecutor(n_workers, initializer=torch.set_num_threads, initargs=(1,)) if n_workers > 1 else None
+        self.pool = (
+            ThreadPoolExecutor(n_workers, initializer=torch.set_num_threads, initargs=(1,)) if n_workers > 1 else None
+        )
 
     def gradients(self, step: int) -> dict[str, float]:
         """Leave the mean gradient of a step's batch in the network; the mean losses by name."""
         n = len(self.networks)
         parts = [self._work(0, step)] if self.pool is None else list(self.pool.map(self._work, range(n), [step] * n))
-        first = [p for p in self.networks[0].parameters() if p.grad is not None]
+        ours = [p.grad for p in self.networks[0].parameters() if p.grad is not None]
         for twin in self.networks[1:]:
-            grads = [p.grad for p in twin.parameters() if p.grad is not None]
-            torch._foreach_add_([p.grad for p in first], grads)
+            torch._foreach_add_(ours, tuple(p.grad for p in twin.parameters() if p.grad is not None))
             twin.zero_grad(set_to_none=True)
         if n > 1:
-            torch._foreach_div_([p.grad for p in first], n)
+            torch._foreach_div_(ours, n)
         return {name: sum(part[name] for part in parts) / n for name in parts[0]}
 
     def _work(self, worker: int, step: int) -> dict[str, float]:
@@ -94,7 +95,7 @@ def fit(
     n_workers: int = 1,
     save_every: int = 500,
     log_every: int = 50,
-    on_save: Callable[[int, nn.Module, MovingAverage], None] | None = None,
+    on_save: Callable[[int, MovingAverage], None] | None = None,
 ) -> MovingAverage:
     """Minimise a loss with AdamW; go on from the folder's checkpoint where there is one.
 
@@ -113,7 +114,11 @@ def fit(
         Average of the parameters; ``network`` holds the last ones.
     """
     optimizer = torch.optim.AdamW(
-        network.parameters(), lr=schedule.learning_rate, betas=(0.9, 0.99), weight_decay=schedule.weight_decay, fused=True
+        network.parameters(),
+        lr=schedule.learning_rate,
+        betas=(0.9, 0.99),
+        weight_decay=schedule.weight_decay,
+        fused=True,
     )
     average = MovingAverage(network, schedule.ema_decay)
     first, spent = 0, 0.0
@@ -122,10 +127,11 @@ def fit(
         network.load_state_dict(state["network"])  # type: ignore[arg-type]
         optimizer.load_state_dict(state["optimizer"])  # type: ignore[arg-type]
         average.load_state_dict(state["average"])  # type: ignore[arg-type]
-        first, spent = int(state["step"]), float(state["seconds"])  # type: ignore[call-overload]
+        first, spent = int(state["step"]), float(state["seconds"])  # type: ignore[call-overload,arg-type]
         trim_losses(folder, first)
     team = _Team(network, losses, schedule.batch_size, n_workers, seed)
-    started, sums, progress = time.monotonic() - spent, {}, 0.0
+    started, progress = time.monotonic() - spent, 0.0
+    sums: dict[str, float] = {}
     step = first
     while step < schedule.n_steps and progress < 1:
         seconds = time.monotonic() - started
@@ -158,5 +164,5 @@ def fit(
                 },
             )
             if on_save is not None:
-                on_save(step, network, average)
+                on_save(step, average)
     return average

@@ -28,15 +28,18 @@ def latent_penalty(latents: Tensor) -> Tensor:
     return latents.square().mean()
 
 
-def flow_matching_loss(velocity: Tensor, target: Tensor, weight: Tensor) -> Tensor:
-    """Weighted mean squared error of a velocity, per element; weights are normalised over the batch.
+def flow_matching_loss(clean: Tensor, target: Tensor, weight: Tensor) -> Tensor:
+    """Weighted mean squared error of a clean estimate, per element; weights are normalised over the batch.
+
+    With the weight 1 / t^2 it is, up to a factor, the loss of the velocity (x - clean) / t.
+    Li and He 2025, arXiv:2511.13720.
 
     Parameters
     ----------
-    velocity, target : (B, C, H, W)
+    clean, target : (B, C, H, W)
     weight : (B, 1, H, W), 0 or more
     """
-    error = (velocity - target).square().mean(dim=1, keepdim=True)  # (B, 1, H, W)
+    error = (clean - target).square().mean(dim=1, keepdim=True)  # (B, 1, H, W)
     return (error * weight).sum() / weight.sum().clamp_min(1e-6)
 
 

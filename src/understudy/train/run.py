@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
 import torch
 from torch import Tensor
+from torch.nn import functional
 
 from understudy.diffusion.autoencoder import CELL_PX, PatchAutoencoder, pixels_from_uint8, set_principal_components
 from understudy.train.data import CropBank
+from understudy.train.ema import MovingAverage
 from understudy.train.loop import Schedule, fit
 from understudy.train.losses import reconstruction_loss
 
@@ -46,6 +49,7 @@ def train_decoder(
     *,
     seed: int,
     latent_noise: float = 0.15,
+    n_workers: int = 1,
     save_every: int = 250,
     on_save: Callable[[int, PatchAutoencoder], None] | None = None,
 ) -> PatchAutoencoder:
@@ -63,7 +67,7 @@ def train_decoder(
     latent_noise : float
         Standard deviation of noise on the whitened latents, so that the decoder forgives what a sampler gets wrong.
     on_save : callable, optional
-        Called with the step and the model (with its last, not its averaged parameters).
+        Called with the step and a model that has the averaged parameters.
 
     Returns
     -------
@@ -74,23 +78,36 @@ def train_decoder(
         "seed": seed, "latent_noise": latent_noise, "n_crops": len(bank.pixels), "batch_size": schedule.batch_size,
         "learning_rate": schedule.learning_rate, **{k: model.config[k] for k in ("latent_channels", "n_norm_groups")},
     }  # fmt: skip
+    shown = copy.deepcopy(model).eval()
     decoder = model.decoder.to(memory_format=torch.channels_last)
 
-    def losses(step: int, random: torch.Generator) -> dict[str, Tensor]:
-        rows = torch.randint(len(bank.pixels), (schedule.batch_size,), generator=random).numpy()
+    def losses(decoder: torch.nn.Module, n: int, random: torch.Generator) -> dict[str, Tensor]:
+        rows = torch.randint(len(bank.pixels), (n,), generator=random).numpy()
         target = pixels_from_uint8(torch.from_numpy(bank.pixels[rows])).contiguous(memory_format=torch.channels_last)
         with torch.no_grad():
             latents = model.encode(target)
         noise = latent_noise * torch.rand((len(rows), 1, 1, 1), generator=random)
-        output = model.decode(latents + noise * torch.randn(latents.shape, generator=random))
+        noisy = latents + noise * torch.randn(latents.shape, generator=random)
+        output = model.linear_decoder(noisy) + functional.pixel_shuffle(decoder(noisy), model.patch)
         weight = torch.from_numpy(bank.known[rows])[:, None]
         loss = reconstruction_loss(output * weight, target * weight)
         return {"loss": loss, "absolute": (output - target).abs().mean()}
 
-    def saved(step: int, network: torch.nn.Module, average: object) -> None:
+    def saved(step: int, average: MovingAverage) -> None:
         if on_save is not None:
-            on_save(step, model)
+            average.copy_to(shown.decoder)
+            on_save(step, shown)
 
-    average = fit(decoder, losses, schedule, folder, seed=seed, settings=settings, save_every=save_every, on_save=saved)
+    average = fit(
+        decoder,
+        losses,
+        schedule,
+        folder,
+        seed=seed,
+        settings=settings,
+        n_workers=n_workers,
+        save_every=save_every,
+        on_save=saved,
+    )
     average.copy_to(decoder)
     return model.eval()
