@@ -18,6 +18,7 @@ from understudy.train.denoiser import DenoiserSettings, balanced_chance, train_d
 from understudy.train.ema import MovingAverage  # noqa: E402
 from understudy.train.loop import Schedule, fit  # noqa: E402
 from understudy.train.losses import flow_matching_loss, reconstruction_loss  # noqa: E402
+from understudy.train.model import train_model  # noqa: E402
 from understudy.train.run import fit_encoder, train_decoder  # noqa: E402
 
 TINY = DenoiserSettings(channels=(8, 8), n_norm_groups=4, head_channels=4, n_categories=(6,), style_channels=4)
@@ -217,3 +218,31 @@ def test_training_lowers_the_loss_of_the_denoiser(bank: CropBank, tmp_path: Path
         patch.setattr(module, "flow_matching_loss", recorded)
         train_denoiser(model, bank, tmp_path, schedule, TINY, seed=0)
     assert np.mean(rows[-10:]) < 0.8 * np.mean(rows[:10])
+
+
+def test_a_trained_model_can_be_opened_and_used(labels: Path, tmp_path: Path) -> None:
+    """A few steps of everything end in a folder whose denoiser and styles fit each other."""
+    from understudy.diffusion.networks import load_styles
+    from understudy.diffusion.torch_networks import TorchNetworks
+
+    few = Schedule(2, batch_size=4, n_warmup_steps=1)
+    config = train_model(
+        labels,
+        tmp_path / "work",
+        tmp_path / "model",
+        measure=lambda *_: (2,),
+        categories=("skin_tone",),
+        decoder=few,
+        denoiser=few,
+        settings=TINY,
+        n_crops=2,
+        crop_size=32,
+        latent_channels=4,
+        decoder_channels=(8, 8),
+        n_norm_groups=4,
+    )
+    styles, networks = load_styles(tmp_path / "model"), TorchNetworks(tmp_path / "model")
+    assert styles.tags.tolist() == [[1], [3]]
+    latents = np.zeros((1, 4, 4, 4), np.float32)
+    planes = np.zeros((1, 1 + config.n_keypoints + 6, 4, 4), np.float32)
+    assert networks.denoise(latents, latents, planes, styles.draw(0)[None], 0.5).shape == latents.shape

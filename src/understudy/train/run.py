@@ -29,7 +29,7 @@ def fit_encoder(
 ) -> PatchAutoencoder:
     """A model whose linear part is the principal components of the bank's masked patches; its decoder is untrained."""
     torch.manual_seed(seed)
-    model = PatchAutoencoder(latent_channels, channels, n_norm_groups=n_norm_groups)
+    model: PatchAutoencoder = PatchAutoencoder(latent_channels, channels, n_norm_groups=n_norm_groups)
     n, side = bank.pixels.shape[:2]
     cells = side // CELL_PX
     patches = bank.pixels.reshape(n, cells, CELL_PX, cells, CELL_PX, 3).swapaxes(2, 3).reshape(-1, CELL_PX, CELL_PX, 3)
@@ -110,4 +110,5 @@ def train_decoder(
         on_save=saved,
     )
     average.copy_to(decoder)
-    return model.eval()
+    model.eval()
+    return model
