@@ -109,7 +109,7 @@ def test_nothing_known_is_nan_throughout() -> None:
 
 
 def test_rows_of_a_subject_come_together_in_the_general_bootstrap() -> None:
-    draws = Draws(np.array([[2, 0, 1]]))
+    draws = Draws(np.array([[2.0, 0, 1]]))
     seen: list[list[int]] = []
 
     def keep(rows: np.ndarray) -> float:

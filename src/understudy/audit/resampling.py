@@ -16,10 +16,28 @@ N_PERMUTATIONS = 999
 
 
 @dataclass(frozen=True)
+class Plan:
+    """How a report resamples; every figure of a report uses one plan, so that all of it can be made again."""
+
+    seed: int
+    n_boot: int = N_BOOT
+    n_permutations: int = N_PERMUTATIONS
+    level: float = LEVEL
+
+    def draws(self, n_subjects: int) -> Draws:
+        """Bootstrap draws over that many subjects."""
+        return draw_subjects(n_subjects, n_boot=self.n_boot, level=self.level, seed=self.seed)
+
+    def signs(self, n_subjects: int) -> NDArray[np.float64]:
+        """Swaps of paired readings over that many subjects."""
+        return swap_signs(n_subjects, n_permutations=self.n_permutations, seed=self.seed)
+
+
+@dataclass(frozen=True)
 class Draws:
     """How often each subject was drawn in each bootstrap sample: the same draws serve every figure of a report."""
 
-    counts: NDArray[np.int64]  # (n_boot, n_subjects), each row sums to n_subjects
+    counts: NDArray[np.float64]  # (n_boot, n_subjects) whole numbers, each row sums to n_subjects
     level: float = LEVEL
 
     @property
@@ -63,7 +81,8 @@ def draw_subjects(n_subjects: int, *, n_boot: int = N_BOOT, level: float = LEVEL
     if not 0 < level < 1:
         raise InvalidInputError(f"level must lie in (0, 1), got {level}")
     rng = np.random.default_rng(seed)
-    return Draws(rng.multinomial(n_subjects, np.full(n_subjects, 1 / n_subjects), size=n_boot), level)
+    counts = rng.multinomial(n_subjects, np.full(n_subjects, 1 / n_subjects), size=n_boot)
+    return Draws(counts.astype(np.float64), level)
 
 
 def percentile_interval(value: float, samples: ArrayLike, level: float = LEVEL) -> Interval:
@@ -162,7 +181,7 @@ def bootstrap_statistic(
     """
     _check_index(index, index, draws)
     order = np.argsort(index, kind="stable")
-    samples = [statistic(np.repeat(order, counts[index[order]])) for counts in draws.counts]
+    samples = [statistic(np.repeat(order, counts[index[order]])) for counts in draws.counts.astype(np.int64)]
     return percentile_interval(float(statistic(np.arange(len(index)))), samples, draws.level)
 
 
@@ -173,9 +192,9 @@ def _check_index(x: NDArray[np.generic], index: NDArray[np.int64], draws: Draws)
         raise InvalidInputError(f"index must lie in 0..{draws.n_subjects - 1}, got {index.min()} to {index.max()}")
 
 
-def swap_signs(n_subjects: int, *, n_permutations: int = N_PERMUTATIONS, seed: int) -> NDArray[np.int64]:
+def swap_signs(n_subjects: int, *, n_permutations: int = N_PERMUTATIONS, seed: int) -> NDArray[np.float64]:
     """(n_permutations, n_subjects) of -1 (this subject's two readings change places) and 1."""
-    return np.random.default_rng(seed).integers(0, 2, (n_permutations, n_subjects), dtype=np.int64) * 2 - 1
+    return np.random.default_rng(seed).integers(0, 2, (n_permutations, n_subjects)) * 2.0 - 1
 
 
 def permutation_result(observed: float, permuted: ArrayLike) -> PermutationResult:
@@ -204,7 +223,7 @@ def swap_permutation(
     first: NDArray[np.float64],
     second: NDArray[np.float64],
     statistic: Callable[[NDArray[np.float64], NDArray[np.float64]], NDArray[np.float64]],
-    signs: NDArray[np.int64],
+    signs: NDArray[np.float64],
 ) -> PermutationResult:
     """Permutation test of two readings of the same subjects: each subject's readings may change places.
 
@@ -224,3 +243,21 @@ def swap_permutation(
     permuted = statistic((total - gap) / 2, (total + gap) / 2)
     observed = statistic(first.sum(axis=0)[None], second.sum(axis=0)[None])[0]
     return permutation_result(float(observed), permuted)
+
+
+def score_permutation(contributions: NDArray[np.float64], signs: NDArray[np.float64]) -> PermutationResult:
+    """Permutation test of ``statistics.score_test``'s statistic: each subject's contribution may turn its sign.
+
+    Parameters
+    ----------
+    contributions : (n_subjects, K)
+    signs : (n_permutations, n_subjects)
+        From ``swap_signs``.
+    """
+    inverse = np.linalg.pinv(contributions.T @ contributions, rcond=1e-10, hermitian=True)
+
+    def statistic(sums: NDArray[np.float64]) -> NDArray[np.float64]:
+        return np.asarray(((sums @ inverse) * sums).sum(axis=1), np.float64)
+
+    observed = statistic(contributions.sum(axis=0)[None])[0]
+    return permutation_result(float(observed), statistic(signs @ contributions))

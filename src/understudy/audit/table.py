@@ -6,7 +6,7 @@ import hashlib
 import io
 import json
 from collections.abc import Iterable, Mapping
-from dataclasses import asdict, dataclass, fields
+from dataclasses import asdict, dataclass, fields, replace
 from enum import StrEnum
 from pathlib import Path
 from typing import Any
@@ -14,6 +14,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from understudy.audit.statistics import holm
 from understudy.errors import InvalidInputError
 from understudy.imaging.files import write_atomic
 
@@ -82,6 +83,31 @@ class Row:
             raise InvalidInputError(f"{self.metric}: the interval is upside down: {self.ci_low} to {self.ci_high}")
         if not np.isnan(self.p_adjusted) and not 0 <= self.p_adjusted <= 1:
             raise InvalidInputError(f"{self.metric}: p_adjusted must lie in [0, 1], got {self.p_adjusted}")
+
+
+@dataclass(frozen=True)
+class Finding:
+    """A row whose p-value still has to be adjusted together with those of its family."""
+
+    row: Row
+    p_value: float = NAN
+    family: str = ""
+
+
+def adjusted_rows(findings: Iterable[Finding]) -> list[Row]:
+    """Rows with p-values after Holm's method, each family by itself.
+
+    Parameters
+    ----------
+    findings : iterable of Finding
+        All findings of a section; those without a p-value stay without.
+    """
+    listed = list(findings)
+    adjusted = np.full(len(listed), NAN)
+    for family in sorted({finding.family for finding in listed}):
+        members = [i for i, finding in enumerate(listed) if finding.family == family]
+        adjusted[members] = holm([listed[i].p_value for i in members])
+    return [replace(f.row, p_adjusted=float(p)) for f, p in zip(listed, adjusted, strict=True)]
 
 
 class AuditTable:
