@@ -1,4 +1,4 @@
-"""Find, fetch and check weight files: wheel members, a local mirror, the cache, or a download; never without a digest."""
+"""Find, fetch and check weight files: wheel members, a mirror, the cache, a download; never without a digest."""
 
 from __future__ import annotations
 
@@ -130,15 +130,15 @@ def entry(name: str) -> Entry:
 
 
 @lru_cache(maxsize=256)
-def _digest_of_state(path: str, size: int, mtime_ns: int) -> str:
-    with open(path, "rb") as file:
+def _digest_of_state(state: tuple[str, int, int]) -> str:
+    with open(state[0], "rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def file_digest(path: Path) -> str:
     """SHA-256 of a file in hex; read once as long as its size and time of change stay the same."""
     state = path.stat()
-    return _digest_of_state(str(path.resolve()), state.st_size, state.st_mtime_ns)
+    return _digest_of_state((str(path.resolve()), state.st_size, state.st_mtime_ns))
 
 
 def _wheel_member(item: Entry) -> Path | None:
@@ -265,7 +265,8 @@ def pull(name: str, *, progress: Progress | None = None) -> Path:
         No address is known, or none of them delivered the file.
     WeightsDigestError
         An address delivered another file; nothing is kept of it.
-    OutputError is left to the caller as OSError when the cache cannot be written.
+    OSError
+        The cache cannot be written.
     """
     try:
         return find(name)
@@ -328,15 +329,13 @@ def fetch(address: str, target: Path, *, sha256: str, size: int, progress: Progr
     return target
 
 
-def _stream(
-    address: str, write: Callable[[bytes], object], size: int, progress: Progress | None
-) -> tuple[str, int]:
+def _stream(address: str, write: Callable[[bytes], object], size: int, progress: Progress | None) -> tuple[str, int]:
     """Copy an address's answer to ``write``, at most one chunk more than ``size``; digest and bytes copied."""
     if not address.startswith(("https://", "http://")):
         raise ConfigError(f"weights are fetched by http or https only, got {address!r}")
     digest, n_bytes = hashlib.sha256(), 0
     try:
-        with urllib.request.urlopen(address, timeout=_TIMEOUT_S) as answer:
+        with urllib.request.urlopen(address, timeout=_TIMEOUT_S) as answer:  # noqa: S310 -- checked above
             while n_bytes <= size and (chunk := answer.read(_CHUNK)):
                 digest.update(chunk)
                 write(chunk)

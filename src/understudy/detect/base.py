@@ -51,9 +51,7 @@ class Found:
     @classmethod
     def nothing(cls) -> Found:
         """No finds."""
-        return cls(
-            np.zeros((0, 4), np.float32), np.zeros(0, np.float32), np.zeros((0, N_KEYPOINTS, 2), np.float32)
-        )
+        return cls(np.zeros((0, 4), np.float32), np.zeros(0, np.float32), np.zeros((0, N_KEYPOINTS, 2), np.float32))
 
     @classmethod
     def concatenate(cls, parts: Sequence[Found]) -> Found:

@@ -89,8 +89,7 @@ class CenterFace:
         blob[:, :, :height, :width] = views.transpose(0, 3, 1, 2)
         outputs = self._session.run({_INPUT: blob}, _OUTPUTS)
         return [
-            keep_best(decode(*(output[i] for output in outputs), threshold=threshold), self.nms_iou)
-            for i in range(n)
+            keep_best(decode(*(output[i] for output in outputs), threshold=threshold), self.nms_iou) for i in range(n)
         ]
 
 

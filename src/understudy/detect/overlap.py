@@ -10,21 +10,21 @@ from understudy.detect.base import Found
 
 def box_area(xyxy: NDArray[np.floating]) -> NDArray[np.floating]:
     """Areas of boxes, (N,)."""
-    return (xyxy[..., 2] - xyxy[..., 0]) * (xyxy[..., 3] - xyxy[..., 1])
+    return np.asarray((xyxy[..., 2] - xyxy[..., 0]) * (xyxy[..., 3] - xyxy[..., 1]))
 
 
 def intersection(a: NDArray[np.floating], b: NDArray[np.floating]) -> NDArray[np.floating]:
     """Areas that each box of ``a`` (N, 4) shares with each of ``b`` (M, 4), (N, M)."""
     low = np.maximum(a[:, None, :2], b[None, :, :2])
     high = np.minimum(a[:, None, 2:], b[None, :, 2:])
-    return (high - low).clip(0).prod(axis=2)
+    return np.asarray((high - low).clip(0).prod(axis=2))
 
 
 def pairwise_iou(a: NDArray[np.floating], b: NDArray[np.floating]) -> NDArray[np.floating]:
     """Intersection over union of each box of ``a`` (N, 4) with each of ``b`` (M, 4), (N, M); 0 for empty boxes."""
     shared = intersection(a, b)
     union = box_area(a)[:, None] + box_area(b)[None, :] - shared
-    return np.divide(shared, union, out=np.zeros_like(shared), where=union > 0)
+    return np.asarray(np.divide(shared, union, out=np.zeros_like(shared), where=union > 0))
 
 
 def keep_best(found: Found, iou: float, *, containment: float = 1.0) -> Found:

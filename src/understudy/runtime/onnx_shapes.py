@@ -82,15 +82,14 @@ def _value(name: str, shape: Sequence[int | str] | None) -> bytes:
     """A ValueInfoProto of a float32 tensor, with or without a shape."""
     tensor = _key(_TENSOR_ELEM, _VARINT) + _varint(_FLOAT)
     if shape is not None:
-        dims = b"".join(
-            _message(
-                _SHAPE_DIM,
-                _message(_DIM_PARAM, size.encode()) if isinstance(size, str) else _key(_DIM_VALUE, _VARINT) + _varint(size),
-            )
-            for size in shape
-        )
+        dims = b"".join(_message(_SHAPE_DIM, _dimension(size)) for size in shape)
         tensor += _message(_TENSOR_SHAPE, dims)
     return _message(_VALUE_NAME, name.encode()) + _message(_VALUE_TYPE, _message(_TYPE_TENSOR, tensor))
+
+
+def _dimension(size: int | str) -> bytes:
+    """Fields of a Dimension: a name where it is free, else a number."""
+    return _message(_DIM_PARAM, size.encode()) if isinstance(size, str) else _key(_DIM_VALUE, _VARINT) + _varint(size)
 
 
 def _string(message: bytes, field: int) -> str:

@@ -1,0 +1,162 @@
+"""One network in several passes over a picture: sizes, tiles, rotations, and a second look at what is doubtful."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from understudy.detect.base import Found, require_view
+from understudy.detect.frames import compose, map_found, resized, turned
+from understudy.detect.overlap import keep_best
+from understudy.detect.second_look import Finder, SecondLook
+from understudy.errors import InvalidInputError
+from understudy.types import Detections
+
+
+@dataclass(frozen=True)
+class Pass:
+    """One look at the whole picture.
+
+    Parameters
+    ----------
+    scale : float
+        Size of the pass relative to the picture.
+    rotation_deg : float
+        Counter-clockwise turn; multiples of 90 lose nothing.
+    threshold : float
+        Least confidence of a find in this pass; those under the detector's own are looked at again.
+    max_pixels : int, optional
+        The scale is lowered until the pass has at most so many pixels.
+    longest_side : int, optional
+        The picture is reduced to this longest side; the pass is left out where the picture is smaller than twice it.
+    """
+
+    scale: float = 1.0
+    rotation_deg: float = 0.0
+    threshold: float = 0.05
+    max_pixels: int | None = None
+    longest_side: int | None = None
+
+    def __post_init__(self) -> None:
+        if self.scale <= 0 or not 0 < self.threshold < 1:
+            raise InvalidInputError(
+                f"a pass needs scale > 0 and a threshold in (0, 1), got {self.scale} and {self.threshold}"
+            )
+
+    def scale_for(self, height: int, width: int) -> float | None:
+        """Scale of the pass for a picture, or None where it is left out."""
+        if self.longest_side is not None:
+            reduced = self.longest_side / max(height, width)
+            return reduced if reduced <= 0.5 else None
+        if self.max_pixels is None or self.scale <= 1:
+            return self.scale
+        return max(1.0, min(self.scale, math.sqrt(self.max_pixels / (height * width))))
+
+
+class InPasses:
+    """A network in several passes, whose finds are united.
+
+    Finds that are as confident as ``sure`` in any pass are taken; the others are looked at again where ``second_look``
+    is given, and let go where it is not. The result does not depend on the order of the passes.
+
+    Parameters
+    ----------
+    finder : Finder
+        Such as ``CenterFace``.
+    passes : sequence of Pass
+    sure : float
+        Least confidence of a face that needs no second look.
+    second_look : SecondLook, optional
+    nms_iou : float
+        Of two faces that overlap more, the less confident is left out.
+    containment : float
+        So is a face that shares more than this part of the smaller one's area with a more confident one.
+    tile_px : int
+        Pictures are cut into overlapping tiles of at most this side, which bounds memory.
+    tile_overlap_px : int
+        Faces up to about this size are whole in one tile; larger ones need a pass at a smaller scale.
+    """
+
+    def __init__(
+        self,
+        finder: Finder,
+        passes: Sequence[Pass],
+        *,
+        sure: float = 0.5,
+        second_look: SecondLook | None = None,
+        nms_iou: float = 0.3,
+        containment: float = 0.7,
+        tile_px: int = 2048,
+        tile_overlap_px: int = 256,
+    ) -> None:
+        if not passes:
+            raise InvalidInputError("at least one pass is needed, got none")
+        if not 0 < 2 * tile_overlap_px < tile_px:
+            raise InvalidInputError(f"tile_overlap_px must lie in (0, {tile_px / 2}), got {tile_overlap_px}")
+        self.finder = finder
+        self.passes = tuple(passes)
+        self.sure = sure
+        self.second_look = second_look
+        self.nms_iou = nms_iou
+        self.containment = containment
+        self.tile_px = tile_px
+        self.tile_overlap_px = tile_overlap_px
+        self.name = f"{finder.name} in passes"
+        self.families = finder.families
+
+    def __call__(self, view: NDArray[np.uint8]) -> Detections:
+        """Find faces in a view (H, W, 3) of any size."""
+        require_view(view)
+        height, width = view.shape[:2]
+        found = Found.concatenate([self._run(view, one) for one in self.passes])
+        found = keep_best(found.clipped(height, width), self.nms_iou)
+        sure = found.confidence >= self.sure
+        faces = found.take(sure)
+        if self.second_look is not None:
+            accepted = self.second_look.accepted(view, found.take(~sure), self.finder)
+            faces = Found.concatenate([faces, accepted.clipped(height, width)])
+        return keep_best(faces, self.nms_iou, containment=self.containment).detections()
+
+    def _run(self, view: NDArray[np.uint8], one: Pass) -> Found:
+        """Finds of one pass, in pixels of the view."""
+        scale = one.scale_for(*view.shape[:2])
+        if scale is None:
+            return Found.nothing()
+        small, from_small = resized(view, scale)
+        frame, from_frame = turned(small, one.rotation_deg)
+        parts = []
+        for tile, (x, y) in self._tiles(frame):
+            seen = self.finder.find(tile[None], one.threshold)[0]
+            middle = (seen.xyxy[:, :2] + seen.xyxy[:, 2:]) / 2
+            own = self._is_own(middle, (x, y), tile.shape[:2], frame.shape[:2])
+            parts.append(map_found(seen.take(own), np.array([[1, 0, x], [0, 1, y]], np.float64)))
+        return map_found(Found.concatenate(parts), compose(from_small, from_frame))
+
+    def _tiles(self, frame: NDArray[np.uint8]) -> Iterator[tuple[NDArray[np.uint8], tuple[int, int]]]:
+        """Overlapping tiles of a frame with their upper left corners (x, y)."""
+        for y, high in self._spans(frame.shape[0]):
+            for x, wide in self._spans(frame.shape[1]):
+                yield frame[y : y + high, x : x + wide], (x, y)
+
+    def _spans(self, length: int) -> list[tuple[int, int]]:
+        """Start and length of overlapping spans that cover ``length``."""
+        if length <= self.tile_px:
+            return [(0, length)]
+        n = math.ceil((length - self.tile_overlap_px) / (self.tile_px - self.tile_overlap_px))
+        starts = np.linspace(0, length - self.tile_px, n).round().astype(int)
+        return [(int(start), self.tile_px) for start in starts]
+
+    def _is_own(
+        self, middle: NDArray[np.floating], corner: tuple[int, int], tile: tuple[int, int], frame: tuple[int, int]
+    ) -> NDArray[np.bool_]:
+        """Whether finds lie away from those borders of the tile behind which another tile sees more of them."""
+        margin = self.tile_overlap_px / 4
+        low = np.array([margin if corner[0] > 0 else -np.inf, margin if corner[1] > 0 else -np.inf])
+        ends = np.array([tile[1], tile[0]])
+        more = np.array([corner[0] + tile[1] < frame[1], corner[1] + tile[0] < frame[0]])
+        high = np.where(more, ends - margin, np.inf)
+        return np.asarray(((middle >= low) & (middle <= high)).all(axis=1))
