@@ -170,6 +170,6 @@ def test_the_residual_detector_that_the_user_chose_stays() -> None:
 
 def test_the_residual_detector_follows_from_what_is_installed(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("understudy.config.build.find_spec", lambda name: None)
-    assert choose_residual([]) == ["residual=hog"]
+    assert choose_residual([]) == ["residual=dlib_hog"]
     monkeypatch.setattr("understudy.config.build.find_spec", lambda name: object())
     assert choose_residual([]) == ["residual=mtcnn"]

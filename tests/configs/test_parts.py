@@ -73,3 +73,9 @@ def test_equal_nodes_share_one_object_and_different_ones_do_not() -> None:
 def test_a_value_that_the_constructor_refuses_is_told_with_its_place() -> None:
     with pytest.raises(ConfigError, match=r"attributes\.keep names \['iris'\]"):
         PartBuilder()({"_target_": POLICY, "keep": ["iris"]}, "attributes")
+
+
+@pytest.mark.parametrize("key", ["_partial_", "_args_", "_recursive_"])
+def test_hydras_other_ways_to_build_are_refused(key: str) -> None:
+    with pytest.raises(ConfigError, match=f"attributes has no setting called '{key}'"):
+        PartBuilder()({"_target_": POLICY, key: True}, "attributes")

@@ -50,7 +50,7 @@ def choose_residual(overrides: Sequence[str]) -> list[str]:
     if any(override.lstrip("+").partition("=")[0] == "residual" for override in overrides):
         return list(overrides)
     has_mtcnn = find_spec("torch") is not None and find_spec("facenet_pytorch") is not None
-    return [*overrides, "residual=mtcnn" if has_mtcnn else "residual=hog"]
+    return [*overrides, "residual=mtcnn" if has_mtcnn else "residual=dlib_hog"]
 
 
 def read_anonymize(config: DictConfig) -> Anonymize:
@@ -176,7 +176,7 @@ def _refuse_overlap(primary: Detector, residual: Detector) -> None:
     if both:
         raise ConfigError(
             f"detector and residual both use {', '.join(both)}, so they would miss the same faces: "
-            "choose another residual (mtcnn, hog, yunet), or residual=none for measuring"
+            "choose another residual (mtcnn, dlib_hog), or residual=none for measuring"
         )
 
 

@@ -11,6 +11,8 @@ from typing import Any
 from understudy.errors import ConfigError, InvalidInputError, UnderstudyError
 
 TARGET = "_target_"
+IGNORED = "_convert_"
+"""A key of Hydra's own instantiation; here everything is plain data in any case."""
 PACKAGE = "understudy."
 
 
@@ -51,7 +53,7 @@ class PartBuilder:
 
     def _construct(self, node: Mapping[str, object], where: str) -> object:
         constructor = find_target(node[TARGET], where)
-        arguments = {str(k): self(v, f"{where}.{k}") for k, v in node.items() if k != TARGET}
+        arguments = {str(k): self(v, f"{where}.{k}") for k, v in node.items() if k not in {TARGET, IGNORED}}
         unset = [key for key, value in arguments.items() if value == "???"]
         if unset:
             raise ConfigError(f"{where}.{unset[0]} must be given: {where}.{unset[0]}=...")
