@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import sys
+from concurrent.futures import ThreadPoolExecutor
 from hashlib import sha256
 from pathlib import Path
 
@@ -13,12 +14,16 @@ from PIL import Image
 
 from understudy import weights
 from understudy.embed import dlib_format, dlib_onnx
+from understudy.embed.base import Embedder
+from understudy.embed.dlib_chip import CHIP_SIZE, TEMPLATE, aligned_chip
 from understudy.errors import InvalidInputError, MissingExtraError, MissingWeightsError, WeightsDigestError
 from understudy.runtime.onnx import open_session
 
 CACHES = b"110" + 3 * (b"\x01\x02" + 4 * b"\x01\x00")
-FACE_SQUARES = ((150, 120, 230), (155, 55, 130))
-"""Left, top and side in px of the face in each portrait."""
+
+ALL_SHOWN = np.ones(5, np.float32)
+HOPPER = np.array([[221.4, 200.0], [304.3, 192.2], [265.9, 237.4], [235.9, 279.7], [304.0, 273.1]])
+ASTRONAUT = np.array([[203.2, 101.7], [247.0, 104.5], [223.3, 125.1], [203.4, 142.3], [241.3, 144.4]])
 
 
 def integer(value: int) -> bytes:
@@ -326,15 +331,67 @@ def test_embeddings_are_those_of_dlib_itself(own_cache):
     source = dlib_weights()
     dlib = pytest.importorskip("dlib")
     pytest.importorskip("onnx")
-    folder = Path(dlib_onnx.__file__).parents[1] / "portraits"
-    pictures = [np.asarray(Image.open(folder / name).convert("RGB")) for name in ("grace_hopper.jpg", "astronaut.png")]
-    faces = [
-        np.asarray(Image.fromarray(picture[top : top + side, left : left + side]).resize((150, 150)))
-        for picture, (left, top, side) in zip(pictures, FACE_SQUARES, strict=True)
-    ]
-    batch = np.stack([*faces, *chips(3, 150)])
-    (got,) = open_session(dlib_onnx.converted_network()).run({"chips": batch})
+    batch = np.stack(
+        [aligned_chip(view, keypoints, ALL_SHOWN) for view, keypoints in portraits()] + list(chips(2, 150))
+    )
+    got = dlib_onnx.DlibOnnxEmbedder().embed_chips(batch)
     network = dlib.face_recognition_model_v1(str(source))
     expected = np.array([network.compute_face_descriptor(chip) for chip in batch])
     np.testing.assert_allclose(got, expected, atol=1e-5)
-    assert np.linalg.norm(got[0] - got[1]) > 0.6
+
+
+def portraits() -> list[tuple[np.ndarray, np.ndarray]]:
+    folder = Path(dlib_onnx.__file__).parents[1] / "portraits"
+    named = (("grace_hopper.jpg", HOPPER), ("astronaut.png", ASTRONAUT))
+    return [(np.asarray(Image.open(folder / name).convert("RGB")), points) for name, points in named]
+
+
+@pytest.fixture(scope="module")
+def embedder(tmp_path_factory):
+    dlib_weights()
+    pytest.importorskip("onnx")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("XDG_CACHE_HOME", str(tmp_path_factory.mktemp("cache")))
+        yield dlib_onnx.DlibOnnxEmbedder()
+
+
+@pytest.mark.weights
+def test_a_face_keeps_its_embedding_when_the_picture_is_turned_and_shrunk(embedder):
+    (hopper, keypoints), (astronaut, others) = portraits()
+    original = embedder.embed(hopper, keypoints, ALL_SHOWN)
+    turned = np.ascontiguousarray(np.rot90(hopper)[::2, ::2])  # (x, y) -> (y, width - x), at half the size
+    points = np.stack([keypoints[:, 1], hopper.shape[1] - keypoints[:, 0]], axis=1) / 2
+    assert np.linalg.norm(embedder.embed(turned, points, ALL_SHOWN) - original) < 0.2
+    assert np.linalg.norm(embedder.embed(astronaut, others, ALL_SHOWN) - original) > 0.6
+
+
+@pytest.mark.weights
+def test_one_embedder_gives_the_same_bytes_in_threads_batches_and_alone(embedder):
+    batch = np.concatenate([chips(3, CHIP_SIZE), [aligned_chip(*face, ALL_SHOWN) for face in portraits()]])
+    alone = [embedder.embed_chips(chip[None])[0].tobytes() for chip in batch]
+    with ThreadPoolExecutor(4) as pool:
+        assert [e.tobytes() for e in pool.map(lambda chip: embedder.embed_chips(chip[None])[0], batch)] == alone
+    assert [e.tobytes() for e in embedder.embed_chips(batch)] == alone
+
+
+@pytest.mark.weights
+def test_the_embedder_keeps_the_protocol_and_tells_its_digest(embedder):
+    assert isinstance(embedder, Embedder)
+    assert embedder.digests() == {dlib_onnx.CONVERTED: weights.entry(dlib_onnx.CONVERTED).sha256}
+    assert embedder.embed_chips(chips(0, CHIP_SIZE)).shape == (0, 128)
+    with pytest.raises(InvalidInputError, match=r"\(N, 150, 150, 3\)"):
+        embedder.embed_chips(chips(1, 149))
+
+
+@pytest.mark.weights
+def test_small_and_turned_faces_cannot_be_judged(embedder):
+    assert embedder.can_judge(TEMPLATE, ALL_SHOWN, np.array([0, 0, 40, 50]))
+    assert not embedder.can_judge(TEMPLATE, ALL_SHOWN, np.array([0, 0, 39.5, 50]))
+    profile = TEMPLATE * [0.5, 1]
+    assert not embedder.can_judge(profile, ALL_SHOWN, np.array([0, 0, 40, 50]))
+
+
+def test_without_the_weights_the_extra_is_missing(own_cache, tiny_in_the_registry, tmp_path):
+    (tmp_path / "tiny.dat").unlink()
+    with pytest.raises(MissingExtraError, match=r"understudy\[identity\]"):
+        dlib_onnx.DlibOnnxEmbedder()

