@@ -131,6 +131,8 @@ def check_pictures(trial: Trial) -> None:
     for name, path in trial.written().items():
         source = trial.source / name
         if not source.exists():
+            source = source.with_name(source.name.removesuffix(".png"))  # what cannot be written in its own format
+        if not source.exists():
             trial.problems.append(f"{name!r} has no source of its name")
             continue
         try:

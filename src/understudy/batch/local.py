@@ -47,10 +47,10 @@ class RunSettings:
     """Regions that are replaced together, across pictures."""
     gather_s: float = 0.2
     """How long a batch waits for more while the listing is slow."""
-    max_pictures: int = 32
+    max_pictures: int = 16
     """Pictures in flight."""
-    max_pixels: int = 64_000_000
-    """Pixels in flight; a larger picture is worked on alone."""
+    max_pixels: int = 32_000_000
+    """Pixels in flight, some 20 bytes of memory each; a larger picture is worked on alone."""
     max_bytes: int = 512 << 20
     """Bytes of files in flight; a larger file is worked on alone."""
     max_file_bytes: int = 2 << 30
