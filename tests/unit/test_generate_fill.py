@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from understudy.errors import InvalidInputError
@@ -46,10 +46,10 @@ def test_fill_color_never_reads_a_neighbours_mask() -> None:
 
 
 def test_fill_color_ignores_the_ring_of_a_neighbour_who_does_not_touch() -> None:
-    pixels = np.full((32, 32, 3), 90)
-    pixels[:, :7] = 5
-    mask = square()
-    mask[8:24, 1:3] = True
+    pixels = np.full((32, 32, 3), 5)
+    pixels[13:19, 13:19] = 90  # the region and two pixels around it
+    mask = square(32, 15, 17)
+    mask[2:30, 1:8] = True  # a larger neighbour, with a longer ring
     assert fill_color(condition(pixels, mask)).tolist() == [90, 90, 90]
 
 
@@ -72,6 +72,7 @@ def test_fill_color_works_on_a_crop_without_a_mask() -> None:
 
 
 @given(shift=st.integers(0, 100), turns=st.integers(0, 3))
+@settings(deadline=None, derandomize=True)
 def test_fill_color_follows_brightness_and_ignores_quarter_turns(shift: int, turns: int) -> None:
     pixels = np.random.default_rng(0).integers(0, 150, (32, 32, 3))
     turned = np.rot90(pixels, turns) + shift

@@ -31,7 +31,7 @@ def test_no_obscurer_passes_for_a_generator(obscurer: Obscurer) -> None:
 
 @pytest.mark.parametrize("obscurer", OBSCURERS, ids=lambda o: o.name)
 @given(height=st.integers(1, 40), width=st.integers(1, 40), data=st.data())
-@settings(max_examples=40)
+@settings(max_examples=40, deadline=None, derandomize=True)
 def test_every_window_and_mask_gives_a_window_of_the_same_size(
     obscurer: Obscurer, height: int, width: int, data: st.DataObject
 ) -> None:

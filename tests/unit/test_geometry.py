@@ -4,7 +4,7 @@ from math import gamma
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
@@ -96,7 +96,7 @@ def test_roll_is_zero_where_all_keypoints_coincide() -> None:
 
 
 @given(degrees=st.floats(-170, 170), scale=st.floats(0.1, 20), x=st.floats(-500, 500), y=st.floats(-500, 500))
-@settings(deadline=None)
+@settings(deadline=None, derandomize=True)
 def test_roll_ignores_place_and_size_and_changes_sign_in_a_mirror(
     degrees: float, scale: float, x: float, y: float
 ) -> None:
@@ -153,8 +153,9 @@ def test_shape_is_not_blown_up_by_a_keypoint_that_went_astray() -> None:
 
 
 @given(degrees=st.floats(-60, 60), x=st.floats(-300, 300), y=st.floats(-300, 300), scale=st.floats(0.2, 5))
-@settings(deadline=None)
+@settings(deadline=None, derandomize=True)
 def test_shape_moves_grows_and_mirrors_with_the_face(degrees: float, x: float, y: float, scale: float) -> None:
+    assume(abs(abs(np.cos(np.radians(2 * degrees))) - 0.5) > 1e-6)  # there the rule for the aspect changes
     points = turned(FRONTAL, degrees)
     shape = face_shape(BOX, points, SHOWN)
     moved = face_shape(BOX * scale + (x, y, x, y), points * scale + (x, y), SHOWN)
@@ -212,7 +213,7 @@ def test_region_of_a_half_pixel_face_is_one_pixel() -> None:
     height=st.integers(1, 60),
     width=st.integers(1, 80),
 )
-@settings(deadline=None)
+@settings(deadline=None, derandomize=True)
 def test_every_region_lies_in_the_picture_and_holds_a_pixel(
     cx: float, cy: float, a: float, b: float, degrees: float, height: int, width: int
 ) -> None:
@@ -225,7 +226,7 @@ def test_every_region_lies_in_the_picture_and_holds_a_pixel(
 
 
 @given(degrees=st.floats(-180, 180), scale=st.floats(0.05, 3), seed=st.integers(0, 1000))
-@settings(deadline=None)
+@settings(deadline=None, derandomize=True)
 def test_every_keypoint_in_its_box_lies_under_the_mask(degrees: float, scale: float, seed: int) -> None:
     points = turned(FRONTAL * scale, degrees) + 200
     points += np.random.default_rng(seed).normal(0, 3 * scale, (5, 2))
@@ -237,7 +238,7 @@ def test_every_keypoint_in_its_box_lies_under_the_mask(degrees: float, scale: fl
 
 
 @given(width=st.floats(8, 150), aspect=st.floats(0.8, 1.8))
-@settings(deadline=None)
+@settings(deadline=None, derandomize=True)
 def test_the_middles_of_an_upright_boxs_sides_lie_under_the_mask(width: float, aspect: float) -> None:
     half_w, half_h = width / 2, width * aspect / 2
     box = np.array([200 - half_w, 200 - half_h, 200 + half_w, 200 + half_h])
@@ -272,7 +273,7 @@ def test_crop_frame_shows_the_context_around_the_longer_axis() -> None:
 
 
 @given(degrees=st.floats(-179, 179))
-@settings(deadline=None)
+@settings(deadline=None, derandomize=True)
 def test_crop_frame_turns_every_head_upright_and_mirrors_none(degrees: float) -> None:
     points = turned(FRONTAL, degrees) + 200
     low, high = points.min(axis=0) - 20, points.max(axis=0) + 20
@@ -284,7 +285,7 @@ def test_crop_frame_turns_every_head_upright_and_mirrors_none(degrees: float) ->
 
 
 @given(affine=frames)
-@settings(deadline=None)
+@settings(deadline=None, derandomize=True)
 def test_an_affine_and_its_inverse_cancel(affine: np.ndarray) -> None:
     points = np.array([[0.0, 0], [3, 9], [-70, 12]])
     assert apply_affine(invert_affine(affine), apply_affine(affine, points)) == pytest.approx(points, abs=1e-6)
@@ -375,7 +376,7 @@ def test_one_erased_pixel_in_a_large_window_is_masked_wherever_it_lies(scale: fl
     second=st.integers(0, 2**32),
     erased=arrays(bool, (12, 12)),
 )
-@settings(deadline=None)
+@settings(deadline=None, derandomize=True)
 def test_nothing_under_the_union_ever_influences_a_crop(
     affine: np.ndarray, first: int, second: int, erased: np.ndarray
 ) -> None:
@@ -388,7 +389,7 @@ def test_nothing_under_the_union_ever_influences_a_crop(
 
 
 @given(affine=frames, grown=arrays(bool, (12, 12)), erased=arrays(bool, (12, 12)))
-@settings(deadline=None)
+@settings(deadline=None, derandomize=True)
 def test_erasing_more_never_uncovers_a_crop_pixel(affine: np.ndarray, grown: np.ndarray, erased: np.ndarray) -> None:
     picture = checker(12)
     less = cut_crop(picture, erased, affine, 16).replace_mask
