@@ -174,7 +174,9 @@ def test_deep_files_carry_mark_profile_and_resolution(format_name, channels):
     assert np.array_equal(decode(out, "a").native, values)
 
 
-@pytest.mark.parametrize(("format_name", "note"), [("BMP", "bmp cannot hold the mark"), ("GIF", "gif cannot hold the mark")])
+@pytest.mark.parametrize(
+    ("format_name", "note"), [("BMP", "bmp cannot hold the mark"), ("GIF", "gif cannot hold the mark")]
+)
 def test_formats_without_room_for_the_mark_say_so(format_name, note):
     """BMP and GIF are written without a mark, and a note says so, but only if one was asked for."""
     source = decode(saved(Image.new("L", (8, 8), 7), format_name), "a." + format_name.lower())
