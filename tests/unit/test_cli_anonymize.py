@@ -90,6 +90,7 @@ def test_the_run_file_tells_settings_versions_weights_and_providers(pictures: Pa
     assert record["config"]["seed"] == 7
     assert record["config"]["input"] == str(pictures)
     assert record["versions"]["python"] == ".".join(map(str, sys.version_info[:3]))
+    assert len(record["weights"]["centerface"]) == 64
     assert record["providers"]["detector"] == "onnxruntime, running on CPUExecutionProvider"
 
 

@@ -26,6 +26,7 @@ from understudy.errors import ConfigError, MissingExtraError
 from understudy.guard import FaceGuard
 from understudy.pipeline import Pipeline, PipelineSettings
 from understudy.runtime.onnx import Session
+from understudy.weights import file_digest, resolve
 
 CHOICES = {
     "boxes_mode": ("replace", "add"),
@@ -195,7 +196,7 @@ def fingerprint(settings: Anonymize, job: AnonymizeJob) -> dict[str, object]:
     return {
         **kept,
         "boxes": boxes,
-        "weights": dict(sorted(job.pipeline.digests().items())),
+        "weights": weight_digests(settings, job),
         "understudy": __version__,
     }
 
@@ -205,10 +206,31 @@ def run_record(settings: Anonymize, job: AnonymizeJob) -> dict[str, object]:
     record = {
         "config": asdict(settings),
         "versions": {"understudy": __version__, "python": platform.python_version(), **dict(_versions())},
-        "weights": dict(sorted(job.pipeline.digests().items())),
+        "weights": weight_digests(settings, job),
         "providers": providers_in_use(job.pipeline),
     }
     return {key: _printable(value) for key, value in record.items()}
+
+
+def weight_digests(settings: Anonymize, job: AnonymizeJob) -> dict[str, str]:
+    """SHA-256 of every weight file in use: what the parts report, and what their settings called ``weights`` name."""
+    found = dict(job.pipeline.digests())
+    for node in (settings.detector, settings.residual, settings.generator, settings.guard):
+        for name in _named_weights(node):
+            found[name] = file_digest(resolve(name))
+    return dict(sorted(found.items()))
+
+
+def _named_weights(node: object) -> Iterator[str]:
+    if isinstance(node, Mapping):
+        for key, value in node.items():
+            if key == "weights" and isinstance(value, str):
+                yield value
+            else:
+                yield from _named_weights(value)
+    elif isinstance(node, list):
+        for value in node:
+            yield from _named_weights(value)
 
 
 def _printable(value: object) -> object:
