@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 
-def make_tiny_face_model(folder: Path, *, crop_size: int = 128, seed: int = 0) -> Path:
+def make_tiny_face_model(folder: Path, *, crop_size: int = 128, margin_cells: int = 1, seed: int = 0) -> Path:
     """Write a valid model folder of the embedded face generator, ONNX included; its faces are noise.
 
     Returns
@@ -31,6 +31,7 @@ def make_tiny_face_model(folder: Path, *, crop_size: int = 128, seed: int = 0) -
         n_categories=(6, 5),
         style_tags=("skin_tone",),
         n_steps=2,
+        margin_cells=margin_cells,
     )
     autoencoder = PatchAutoencoder(4, (8, 8), n_norm_groups=4)
     set_principal_components(autoencoder, torch.rand(500, 3, 8, 8) * 2 - 1)

@@ -20,7 +20,7 @@ from understudy.errors import InvalidInputError, MissingWeightsError  # noqa: E4
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A tiny model folder."""
-    return make_tiny_face_model(tmp_path_factory.mktemp("model"), crop_size=32)
+    return make_tiny_face_model(tmp_path_factory.mktemp("model"), crop_size=32, margin_cells=0)
 
 
 def test_principal_components_agree_with_numpy() -> None:

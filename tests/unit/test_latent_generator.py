@@ -17,9 +17,9 @@ from tests.tiny import make_tiny_face_model
 from understudy.errors import GenerationError, InvalidInputError, MissingWeightsError
 from understudy.export.parity import compare
 from understudy.generate.latent import LatentDiffusionGenerator, OnnxNetworks
-from understudy.types import Attributes, Condition, Crop
+from understudy.types import ERASED, Attributes, Condition, Crop
 
-SIZE = 32
+SIZE = 48
 
 
 @pytest.fixture(scope="module")
@@ -37,8 +37,8 @@ def generator(folder: Path) -> LatentDiffusionGenerator:
 def _condition(seed: int = 0, attributes: Attributes | None = None, size: int = SIZE) -> Condition:
     pixels = np.random.default_rng(seed).integers(0, 256, (size, size, 3)).astype(np.uint8)
     mask = np.zeros((size, size), bool)
-    mask[8:26, 7:24] = True
-    points = np.array([[12, 14], [19, 14], [15, 18], [12, 22], [19, 22]], np.float32)
+    mask[12:38, 11:36] = True
+    points = np.array([[17, 19], [29, 19], [23, 25], [18, 31], [28, 31]], np.float32)
     return Condition(Crop(pixels, mask, np.eye(2, 3)), points, np.ones(5, np.float32), attributes)
 
 
@@ -85,9 +85,18 @@ def test_the_surroundings_reach_the_model(generator: LatentDiffusionGenerator) -
     assert (_pixels(generator, _condition(0), 1)[mask] != _pixels(generator, _condition(1), 1)[mask]).any()
 
 
+def test_what_is_not_masked_stays(generator: LatentDiffusionGenerator) -> None:
+    """Outside the mask the crop comes back as it was; under it nothing is left erased, in the margin neither."""
+    condition = _condition()
+    made = _pixels(generator, condition, 1)
+    outside = ~condition.replace_mask
+    np.testing.assert_array_equal(made[outside], condition.context[outside])
+    assert (made[condition.replace_mask] != ERASED).any(axis=1).mean() > 0.9
+
+
 def test_a_condition_of_another_size_is_refused(generator: LatentDiffusionGenerator) -> None:
     """The message names both sizes."""
-    with pytest.raises(InvalidInputError, match=r"\(32, 32, 3\), got \(64, 64, 3\)"):
+    with pytest.raises(InvalidInputError, match=r"\(48, 48, 3\), got \(64, 64, 3\)"):
         generator([_condition(size=64)], [0])
 
 

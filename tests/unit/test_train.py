@@ -13,7 +13,7 @@ torch = pytest.importorskip("torch")
 
 from understudy.errors import InvalidInputError, StateMismatchError  # noqa: E402 - after the check for torch
 from understudy.train.checkpoint import append_losses, load_checkpoint, save_checkpoint, trim_losses  # noqa: E402
-from understudy.train.data import CropBank, load_records, make_bank, mirror  # noqa: E402
+from understudy.train.data import CropBank, load_records, make_bank, mirror, without_margin  # noqa: E402
 from understudy.train.denoiser import DenoiserSettings, balanced_chance, train_denoiser  # noqa: E402
 from understudy.train.ema import MovingAverage  # noqa: E402
 from understudy.train.loop import Schedule, fit  # noqa: E402
@@ -70,6 +70,13 @@ def test_visible_keypoints_lie_under_the_mask(bank: CropBank) -> None:
     assert len(rows) >= 30
     x, y = np.floor(bank.keypoints[rows, points]).astype(int).T
     assert bank.replace_mask[rows, y, x].mean() > 0.97
+
+
+def test_a_margin_is_cut_from_every_side(bank: CropBank) -> None:
+    """Eight pixels less on each side: the same picture, and keypoints that moved with it."""
+    inner = without_margin(bank, 8)
+    np.testing.assert_array_equal(inner.pixels, bank.pixels[:, 8:24, 8:24])
+    np.testing.assert_array_equal(inner.keypoints, bank.keypoints - 8)
 
 
 def test_mirroring_swaps_left_and_right() -> None:
@@ -240,6 +247,7 @@ def test_a_trained_model_can_be_opened_and_used(labels: Path, tmp_path: Path) ->
         latent_channels=4,
         decoder_channels=(8, 8),
         n_norm_groups=4,
+        margin_cells=0,
     )
     styles, networks = load_styles(tmp_path / "model"), TorchNetworks(tmp_path / "model")
     assert styles.tags.tolist() == [[1], [3]]

@@ -32,6 +32,8 @@ class ModelConfig:
     style_tags: tuple[str, ...]
     """Names of what is known of every style."""
     cell_px: int = 8
+    margin_cells: int = 0
+    """Cells on each side of the crop that the networks do not see: the region ends well inside the crop."""
     sigma_cells: float = 0.8
     n_steps: int = 8
     shift: float = 1.0
@@ -40,7 +42,12 @@ class ModelConfig:
     @property
     def size(self) -> int:
         """Side of the latents, cells."""
-        return self.crop_size // self.cell_px
+        return self.crop_size // self.cell_px - 2 * self.margin_cells
+
+    @property
+    def margin_px(self) -> int:
+        """Width of what the networks do not see on each side of the crop, px."""
+        return self.margin_cells * self.cell_px
 
 
 class Networks(Protocol):

@@ -66,7 +66,7 @@ def export_onnx(folder: Path) -> list[Path]:
     latents = torch.zeros(2, c, n, n)
     planes = torch.zeros(2, int(unet.config["in_channels"]) - 2 * c, n, n)
     style = torch.zeros(2, 4 * int(unet.config["block_out_channels"][0]))
-    pixels = torch.zeros(2, 3, config.crop_size, config.crop_size)
+    pixels = torch.zeros(2, 3, n * config.cell_px, n * config.cell_px)
     parts: tuple[tuple[str, nn.Module, dict[str, Tensor], str], ...] = (
         ("encoder", _Encoder(autoencoder), {"pixels": pixels}, "latents"),
         (

@@ -150,18 +150,19 @@ class LatentDiffusionGenerator:
         if condition.context.shape != (size, size, 3):
             raise InvalidInputError(f"a condition must have shape ({size}, {size}, 3), got {condition.context.shape}")
         config, networks = self.config, self._networks
+        inner = slice(config.margin_px, size - config.margin_px)
         wanted = {"skin_tone": condition.attributes.skin_tone, "head_pose": condition.attributes.head_pose}
         categories = [-1 if wanted.get(name) is None else wanted[name] for name in config.categories]
         planes = condition_planes(
-            condition.replace_mask[None],
-            condition.keypoints[None, : config.n_keypoints],
+            condition.replace_mask[None, inner, inner],
+            condition.keypoints[None, : config.n_keypoints] - np.float32(config.margin_px),
             condition.visibility[None, : config.n_keypoints],
             np.array([categories], np.int64),
             n_categories=config.n_categories,
             cell_px=config.cell_px,
             sigma_cells=config.sigma_cells,
         )
-        context = networks.encode(pixels_to_network([condition.context]))
+        context = networks.encode(pixels_to_network([condition.context[inner, inner]]))
         style = self._styles.draw(seed, [wanted.get(name) for name in config.style_tags])[None]
         noise = standard_normal(seed, (1, config.latent_channels, config.size, config.size))
         latents = sample(
@@ -170,7 +171,11 @@ class LatentDiffusionGenerator:
         values = networks.decode(latents)
         if not np.isfinite(values).all():
             raise GenerationError(f"the model's output for seed {seed} is not finite")
-        return Generated(pixels_from_network(values)[0], seed, self.n_steps)
+        made = np.pad(
+            pixels_from_network(values)[0], ((config.margin_px,) * 2, (config.margin_px,) * 2, (0, 0)), "edge"
+        )
+        pixels = np.where(condition.replace_mask[..., None], made, condition.context)
+        return Generated(pixels, seed, self.n_steps)
 
 
 def _networks(

@@ -59,6 +59,20 @@ class CropBank:
     subject_tags: NDArray[np.int64]  # (n_subjects, T)
 
 
+def without_margin(bank: CropBank, margin_px: int) -> CropBank:
+    """The same crops without a margin on each side."""
+    if margin_px == 0:
+        return bank
+    inner = slice(margin_px, -margin_px)
+    return replace(
+        bank,
+        pixels=np.ascontiguousarray(bank.pixels[:, inner, inner]),
+        replace_mask=np.ascontiguousarray(bank.replace_mask[:, inner, inner]),
+        known=np.ascontiguousarray(bank.known[:, inner, inner]),
+        keypoints=bank.keypoints - np.float32(margin_px),
+    )
+
+
 def load_records(labels: Path, tag_keys: Sequence[str] = ()) -> list[Record]:
     """Read labels.jsonl: ``file`` (relative to it, or absolute), ``face_xyxy``, ``keypoints``, ``subject`` and tags."""
     records = []

@@ -42,9 +42,9 @@ class DenoiserSettings:
     """Of the loss where nothing is replaced."""
     channel_power: float = 0.75
     """A latent channel counts by its standard deviation in pixels to this power."""
-    shift: float = 2.0
+    shift: float = 4.0
     """Of the times, towards the noise: neighbouring cells are alike, so that much is settled early."""
-    least_time: float = 0.3
+    least_time: float = 0.7
     """A sample counts by one over the square of its time, but not of a time under this."""
 
 

@@ -7,10 +7,10 @@ from pathlib import Path
 
 import torch
 
-from understudy.diffusion.autoencoder import PatchAutoencoder
+from understudy.diffusion.autoencoder import CELL_PX, PatchAutoencoder
 from understudy.diffusion.networks import ModelConfig
 from understudy.diffusion.torch_networks import save_model
-from understudy.train.data import CropBank, Measure, load_records, make_bank
+from understudy.train.data import CropBank, Measure, load_records, make_bank, without_margin
 from understudy.train.denoiser import DenoiserSettings, Styled, train_denoiser
 from understudy.train.loop import Schedule
 from understudy.train.run import fit_encoder, train_decoder
@@ -35,6 +35,7 @@ def train_model(
     n_norm_groups: int = 8,
     n_workers: int = 1,
     n_steps: int = 8,
+    margin_cells: int = 2,
 ) -> ModelConfig:
     """Train a model on labelled pictures and write its folder (without ONNX); goes on where it was stopped.
 
@@ -55,6 +56,8 @@ def train_model(
         Crops of each picture.
     n_steps : int
         Steps of the sampler that the folder's config names.
+    margin_cells : int
+        Cells on each side of the crop that the networks do not see.
 
     Returns
     -------
@@ -63,6 +66,7 @@ def train_model(
     """
     settings = settings or DenoiserSettings()
     bank = make_bank(load_records(labels, style_tags), n_crops, seed, crop_size=crop_size, measure=measure)
+    bank = without_margin(bank, margin_cells * CELL_PX)
     autoencoder = fit_encoder(
         bank, seed=seed, latent_channels=latent_channels, channels=decoder_channels, n_norm_groups=n_norm_groups
     )
@@ -76,6 +80,7 @@ def train_model(
         n_categories=settings.n_categories,
         style_tags=tuple(style_tags),
         n_steps=n_steps,
+        margin_cells=margin_cells,
         shift=settings.shift,
     )
     write_model(output, config, autoencoder, styled, bank)
