@@ -58,6 +58,8 @@ def go_on(trial: Trial, n: int) -> None:
     """The same command again ends with everything written."""
     ran = trial.run()
     require_code(trial, ran, 0)
+    if ran.code != 0:
+        return
     check_rows(trial, all_done(n))
     check_pictures(trial)
     trial.facts[-1] = f"the same command again: {trial.facts[-1]}, as without the fault"
