@@ -145,7 +145,7 @@ def _shares(counts: ArrayLike) -> NDArray[np.float64]:
     """Counts (..., K) as shares; NaN where all are 0."""
     x = np.asarray(counts, np.float64)
     total = x.sum(axis=-1, keepdims=True)
-    return np.divide(x, total, out=np.full_like(x, np.nan), where=total > 0)
+    return np.asarray(np.divide(x, total, out=np.full_like(x, np.nan), where=total > 0), np.float64)
 
 
 def entropy(counts: ArrayLike) -> NDArray[np.float64]:

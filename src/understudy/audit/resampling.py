@@ -194,7 +194,8 @@ def _check_index(x: NDArray[np.generic], index: NDArray[np.int64], draws: Draws)
 
 def swap_signs(n_subjects: int, *, n_permutations: int = N_PERMUTATIONS, seed: int) -> NDArray[np.float64]:
     """(n_permutations, n_subjects) of -1 (this subject's two readings change places) and 1."""
-    return np.random.default_rng(seed).integers(0, 2, (n_permutations, n_subjects)) * 2.0 - 1
+    flips = np.random.default_rng(seed).integers(0, 2, (n_permutations, n_subjects))
+    return np.where(flips == 1, 1.0, -1.0)
 
 
 def permutation_result(observed: float, permuted: ArrayLike) -> PermutationResult:
