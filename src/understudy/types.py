@@ -160,7 +160,7 @@ class Detections:
         )
         order = np.lexsort((-value, boxes[:, 3], boxes[:, 2], boxes[:, 0], boxes[:, 1]))
         points = points[order]
-        present = np.isfinite(points).all(axis=2)
+        present = np.asarray(np.isfinite(points).all(axis=2))
         return cls(
             xyxy=boxes[order],
             confidence=value[order],
