@@ -191,6 +191,7 @@ class Pipeline:
         for i in inside:
             if self.guard.still_original(references, canvas.pixels, found, i):
                 for subject in canvas.subjects_under(found.xyxy[i]):
+                    canvas.erase([subject])  # so that the fill's colour comes from the surroundings
                     self._fill(canvas, subject, "the residual scan still found the original", 0, {})
 
     def _run_waves(self, work: list[tuple[Canvas, list[Subject]]], generator: Generator) -> None:

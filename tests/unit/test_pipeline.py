@@ -276,6 +276,10 @@ def test_a_replaced_region_in_which_the_original_is_met_again_is_filled() -> Non
     (outcome,) = result.outcomes
     assert outcome.kind is OutcomeKind.FILLED
     assert "residual scan" in outcome.reason
+    same_surroundings = done(
+        pipeline(generator=FailingGenerator(RuntimeError("boom"))).replace([picture()], [one_face()])[0]
+    )
+    assert (result.native == same_surroundings.native).all()  # the refused understudy leaves no trace in the colour
 
 
 def test_overlapping_faces_follow_each_other_and_the_smaller_comes_first() -> None:
