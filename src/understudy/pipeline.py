@@ -31,6 +31,10 @@ from understudy.types import (
 )
 
 
+_FILL_PX = 64
+"""Side of the crop from which a fill takes its colour."""
+
+
 @dataclass(frozen=True)
 class PipelineSettings:
     """What the pipeline needs besides its parts."""
@@ -191,7 +195,6 @@ class Pipeline:
         for i in inside:
             if self.guard.still_original(references, canvas.pixels, found, i):
                 for subject in canvas.subjects_under(found.xyxy[i]):
-                    canvas.erase([subject])  # so that the fill's colour comes from the surroundings
                     self._fill(canvas, subject, "the residual scan still found the original", 0, {})
 
     def _run_waves(self, work: list[tuple[Canvas, list[Subject]]], generator: Generator) -> None:
@@ -220,7 +223,7 @@ class Pipeline:
             side = candidate.subject.shorter_side
             if side < generator.min_face_px:
                 reason = f"too small for the generator: {side:.1f} px under {generator.min_face_px:.0f} px"
-                self._fill(candidate.canvas, candidate.subject, reason, 0, {}, candidate.condition)
+                self._fill(candidate.canvas, candidate.subject, reason, 0, {})
             else:
                 waiting.append(candidate)
         for attempt in range(self.settings.n_attempts):
@@ -231,7 +234,7 @@ class Pipeline:
                         refused.append(candidate)
             waiting = refused
         for c in waiting:
-            self._fill(c.canvas, c.subject, c.reason, self.settings.n_attempts, c.readings, c.condition)
+            self._fill(c.canvas, c.subject, c.reason, self.settings.n_attempts, c.readings)
 
     def _seed(self, candidate: _Candidate, attempt: int) -> int:
         digest = candidate.canvas.source.digest
@@ -288,9 +291,9 @@ class Pipeline:
         reason: str,
         attempts: int,
         readings: Mapping[str, float | str],
-        condition: Condition | None = None,
     ) -> None:
-        seen = condition or Condition(canvas.cut(subject, 64, self.settings.context))
+        canvas.erase([subject])  # also after a candidate went in: the fill's colour comes from the surroundings alone
+        seen = Condition(canvas.cut(subject, _FILL_PX, self.settings.context))
         x0, y0, x1, y1 = subject.region.window
         pixels = np.broadcast_to(fill_color(seen), (y1 - y0, x1 - x0, 3))
         canvas.put(subject, pixels, OutcomeKind.FILLED, attempts, reason, readings)
