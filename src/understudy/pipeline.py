@@ -30,7 +30,6 @@ from understudy.types import (
     SourceImage,
 )
 
-
 _FILL_PX = 64
 """Side of the crop from which a fill takes its colour."""
 
