@@ -44,6 +44,8 @@ def index_picture(mtcnn: MTCNN, path: Path, labels: dict[str, object]) -> dict[s
         "yaw_deg": None if yaw is None else round(yaw, 1),
         "head_pose": None if yaw is None else yaw_bin(yaw),
     }
+    plain = labels.get("beard", "none") == "none" and not labels.get("glasses") and not labels.get("lipstick")
+    measured["plain"] = plain
     return {"file": os.fspath(path), "subject": f"{path.parent.name}/{path.stem.split('_')[0]}", **labels, **measured}
 
 

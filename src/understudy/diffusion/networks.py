@@ -37,6 +37,8 @@ class ModelConfig:
     sigma_cells: float = 0.8
     n_steps: int = 8
     shift: float = 1.0
+    noise_scale: float = 1.0
+    """Standard deviation of the noise that sampling starts from; under 1 it is calmer than what training saw."""
     format: int = FORMAT
 
     @property

@@ -165,6 +165,7 @@ class LatentDiffusionGenerator:
         context = networks.encode(pixels_to_network([condition.context[inner, inner]]))
         style = self._styles.draw(seed, [wanted.get(name) for name in config.style_tags])[None]
         noise = standard_normal(seed, (1, config.latent_channels, config.size, config.size))
+        noise = noise * np.float32(config.noise_scale)
         latents = sample(
             lambda x, time: networks.denoise(x, context, planes, style, time), noise, self.n_steps, config.shift
         )

@@ -42,6 +42,8 @@ class Record:
     keypoints: NDArray[np.float64]  # (5, 2) px
     tags: tuple[int, ...] = ()
     """What is known of the subject, in a fixed order; -1 = not known."""
+    plain: bool = True
+    """Whether the face would suit anybody: no beard, glasses or make-up."""
 
 
 @dataclass(frozen=True)
@@ -57,6 +59,7 @@ class CropBank:
     subject: NDArray[np.int64]  # (N,) index into ``subjects``
     subjects: tuple[str, ...]
     subject_tags: NDArray[np.int64]  # (n_subjects, T)
+    subject_plain: NDArray[np.bool_]  # (n_subjects,)
 
 
 def without_margin(bank: CropBank, margin_px: int) -> CropBank:
@@ -74,7 +77,10 @@ def without_margin(bank: CropBank, margin_px: int) -> CropBank:
 
 
 def load_records(labels: Path, tag_keys: Sequence[str] = ()) -> list[Record]:
-    """Read labels.jsonl: ``file`` (relative to it, or absolute), ``face_xyxy``, ``keypoints``, ``subject`` and tags."""
+    """Read labels.jsonl: ``file`` (relative to it, or absolute), ``face_xyxy``, ``keypoints``, and what else is there.
+
+    ``subject``, ``plain`` and the tags may be left out.
+    """
     records = []
     for n, line in enumerate(labels.read_text().splitlines(), 1):
         row = json.loads(line)
@@ -89,6 +95,7 @@ def load_records(labels: Path, tag_keys: Sequence[str] = ()) -> list[Record]:
                 xyxy=np.asarray(row["face_xyxy"], np.float64),
                 keypoints=np.asarray(row["keypoints"], np.float64),
                 tags=tags,
+                plain=bool(row.get("plain", True)),
             )
         )
     if not records:
@@ -183,7 +190,7 @@ def make_bank(
     """
     subjects = tuple(dict.fromkeys(r.subject for r in records))
     index = {name: i for i, name in enumerate(subjects)}
-    tags = {r.subject: r.tags for r in records}
+    last = {r.subject: r for r in records}
     rows = []
     for i, record in enumerate(records):
         picture = np.asarray(Image.open(record.path).convert("RGB"))
@@ -200,7 +207,8 @@ def make_bank(
         categories=np.array(columns[5], np.int64).reshape(len(rows), -1),
         subject=np.array(columns[6], np.int64),
         subjects=subjects,
-        subject_tags=np.array([tags[s] for s in subjects], np.int64).reshape(len(subjects), -1),
+        subject_tags=np.array([last[s].tags for s in subjects], np.int64).reshape(len(subjects), -1),
+        subject_plain=np.array([last[s].plain for s in subjects], np.bool_),
     )
 
 

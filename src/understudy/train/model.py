@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 
+import numpy as np
 import torch
 
 from understudy.diffusion.autoencoder import CELL_PX, PatchAutoencoder
@@ -35,6 +36,7 @@ def train_model(
     n_norm_groups: int = 8,
     n_workers: int = 1,
     n_steps: int = 8,
+    noise_scale: float = 0.85,
     margin_cells: int = 2,
 ) -> ModelConfig:
     """Train a model on labelled pictures and write its folder (without ONNX); goes on where it was stopped.
@@ -56,6 +58,8 @@ def train_model(
         Crops of each picture.
     n_steps : int
         Steps of the sampler that the folder's config names.
+    noise_scale : float
+        Standard deviation of the noise that the sampler starts from.
     margin_cells : int
         Cells on each side of the crop that the networks do not see.
 
@@ -82,6 +86,7 @@ def train_model(
         n_steps=n_steps,
         margin_cells=margin_cells,
         shift=settings.shift,
+        noise_scale=noise_scale,
     )
     write_model(output, config, autoencoder, styled, bank)
     return config
@@ -91,6 +96,10 @@ def train_model(
 def write_model(
     output: Path, config: ModelConfig, autoencoder: PatchAutoencoder, styled: Styled, bank: CropBank
 ) -> None:
-    """Write a trained model's folder; styles are stored as what they add to the time embedding."""
-    vectors = styled.denoiser.style(styled.styles).numpy()
-    save_model(output, config, autoencoder, styled.denoiser.unet, vectors, bank.subject_tags)
+    """Write a trained model's folder; styles are stored as what they add to the time embedding.
+
+    Only plain subjects' styles are kept: nothing that a condition carries says whom a beard or glasses would suit.
+    """
+    keep = bank.subject_plain if bank.subject_plain.any() else np.ones(len(bank.subjects), np.bool_)
+    vectors = styled.denoiser.style(styled.styles).numpy()[keep]
+    save_model(output, config, autoencoder, styled.denoiser.unet, vectors, bank.subject_tags[keep])
