@@ -7,9 +7,11 @@ from pathlib import Path
 
 import pytest
 
-from understudy.config.build import choose_residual, read_anonymize, read_detect
+from understudy.config.build import choose_residual
 from understudy.config.compose import compose_config, quote, read_flags
 from understudy.config.locations import configs_folder
+from understudy.config.read import read, read_anonymize
+from understudy.config.schema import Detect
 from understudy.errors import ConfigError
 
 NASTY = [
@@ -52,23 +54,25 @@ NASTY = [
 @pytest.mark.parametrize("name", NASTY)
 def test_a_nasty_path_comes_through_unchanged(name: str) -> None:
     config = compose_config("detect", [f"input={name}", f"output={name}.jsonl"])
-    settings = read_detect(config)
+    settings = read(config, Detect, "detect")
     assert settings.input == name
     assert settings.output == f"{name}.jsonl"
 
 
 def test_a_path_may_be_given_with_pluses_as_in_hydra() -> None:
-    assert read_detect(compose_config("detect", ["++input=a,b", "output=o"])).input == "a,b"
+    assert read(compose_config("detect", ["++input=a,b", "output=o"]), Detect, "detect").input == "a,b"
 
 
 def test_a_path_of_question_marks_is_a_glob_and_not_a_missing_value() -> None:
-    assert read_detect(compose_config("detect", ["input=???", "output=o"])).input == "./???"
+    assert read(compose_config("detect", ["input=???", "output=o"]), Detect, "detect").input == "./???"
 
 
 def test_a_leading_tilde_is_the_home_folder(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.setenv("HOME", "/home/ada")
     monkeypatch.chdir(tmp_path)
-    assert read_detect(compose_config("detect", ["input=~/pictures", "output=o"])).input == "/home/ada/pictures"
+    assert (
+        read(compose_config("detect", ["input=~/pictures", "output=o"]), Detect, "detect").input == "/home/ada/pictures"
+    )
 
 
 def test_a_folder_that_is_really_called_tilde_is_taken_as_it_is(
@@ -76,7 +80,7 @@ def test_a_folder_that_is_really_called_tilde_is_taken_as_it_is(
 ) -> None:
     (tmp_path / "~").mkdir()
     monkeypatch.chdir(tmp_path)
-    assert read_detect(compose_config("detect", ["input=~/x", "output=o"])).input == "~/x"
+    assert read(compose_config("detect", ["input=~/x", "output=o"]), Detect, "detect").input == "~/x"
 
 
 def test_boxes_can_be_switched_off_again() -> None:

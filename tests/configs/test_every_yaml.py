@@ -6,12 +6,16 @@ import dataclasses
 from pathlib import Path
 
 import pytest
+from omegaconf import MISSING
 
-from understudy.config.build import build_job, providers_in_use, read_anonymize, read_detect
+from understudy.batch.local import RunSettings
+from understudy.config.build import build_job, providers_in_use
 from understudy.config.compose import compose_config
 from understudy.config.locations import configs_folder
 from understudy.config.parts import PartBuilder
-from understudy.config.schema import SCHEMAS, Anonymize
+from understudy.config.read import read, read_anonymize
+from understudy.config.schema import SCHEMAS, Anonymize, Detect, Export, Runtime, Train
+from understudy.config.training import with_tuples
 from understudy.errors import ConfigError, MissingExtraError, MissingWeightsError
 from understudy.generate.base import Generator, Obscurer
 from understudy.pipeline import PipelineSettings
@@ -34,11 +38,22 @@ def needs(group: str, name: str, tmp_path: Path) -> list[str]:
     return []
 
 
+def node_of(group: str, name: str, tmp_path: Path) -> object:
+    """The composed part of the settings that a file makes."""
+    if group in {"network", "schedule"}:
+        key = "denoiser" if group == "schedule" else group
+        choice = f"schedule@denoiser={name}" if group == "schedule" else f"network={name}"
+        return getattr(read(compose_config("train", ["labels=a", "output=b", choice]), Train, "train"), key)
+    return getattr(settings_with(f"{group}={name}", *needs(group, name, tmp_path)), group)
+
+
 @pytest.mark.parametrize(("group", "name"), FILES, ids=[f"{g}={n}" for g, n in FILES])
 def test_a_file_of_a_group_is_composed_and_built(group: str, name: str, tmp_path: Path) -> None:
-    settings = settings_with(f"{group}={name}", *needs(group, name, tmp_path))
-    node = getattr(settings, group)
+    if group in {"network", "schedule"}:
+        pytest.importorskip("torch")
+    node = node_of(group, name, tmp_path)
     if group == "runtime":
+        assert isinstance(node, Runtime)
         assert node.name == name
         return
     try:
@@ -58,21 +73,40 @@ def test_a_file_of_a_group_is_composed_and_built(group: str, name: str, tmp_path
 
 @pytest.mark.parametrize("name", sorted(SCHEMAS))
 def test_a_primary_config_gives_every_setting_of_its_schema_and_no_other(name: str) -> None:
-    config = compose_config(name, PATHS)
+    config = compose_config(name, [])
     assert {str(key) for key in config} == {field.name for field in dataclasses.fields(SCHEMAS[name])}
 
 
 @pytest.mark.weights("centerface")
 def test_the_default_detect_config_builds() -> None:
-    settings = read_detect(compose_config("detect", PATHS))
+    settings = read(compose_config("detect", PATHS), Detect, "detect")
     assert PartBuilder()(settings.detector, "detector").families
 
 
-def test_the_defaults_of_the_schema_and_of_the_yaml_are_the_same() -> None:
-    settings = settings_with()
-    for field in dataclasses.fields(Anonymize):
-        if field.name not in GROUPS and field.name not in {"input", "output"}:
+@pytest.mark.parametrize(
+    ("schema", "paths"),
+    [(Anonymize, PATHS), (Detect, PATHS), (Train, ["labels=a", "output=b"]), (Export, ["model=a"])],
+)
+def test_the_defaults_of_the_schema_and_of_the_yaml_are_the_same(schema: type, paths: list[str]) -> None:
+    name = schema.__name__.lower()
+    settings = read(compose_config(name, paths), schema, name)
+    for field in dataclasses.fields(schema):
+        if field.default is not dataclasses.MISSING and field.default != MISSING:
             assert getattr(settings, field.name) == field.default, field.name
+        elif field.default_factory is not dataclasses.MISSING:
+            assert getattr(settings, field.name) == field.default_factory(), field.name
+
+
+def test_the_runner_of_the_config_is_the_runner_by_default() -> None:
+    assert PartBuilder()(settings_with().runner, "runner") == RunSettings()
+
+
+def test_the_network_of_the_config_is_the_network_by_default() -> None:
+    pytest.importorskip("torch")
+    from understudy.train.denoiser import DenoiserSettings
+
+    node = read(compose_config("train", ["labels=a", "output=b"]), Train, "train").network
+    assert PartBuilder()(with_tuples(node), "network") == DenoiserSettings()
 
 
 def test_the_defaults_of_the_pipeline_are_those_of_the_config() -> None:

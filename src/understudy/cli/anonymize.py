@@ -11,9 +11,10 @@ from understudy.batch.progress import Event, ProgressBar
 from understudy.batch.sources import open_inputs, printable
 from understudy.batch.summary import RunInterruptedError, RunSummary
 from understudy.batch.tables import write_run_file
-from understudy.config.build import as_text, build_job, choose_residual, fingerprint, read_anonymize, run_record
+from understudy.config.build import build_job, choose_residual, fingerprint, run_record
 from understudy.config.compose import compose_config, read_flags
 from understudy.config.help import help_text
+from understudy.config.read import as_text, read_anonymize
 from understudy.config.schema import Anonymize
 
 HELP = """usage: understudy anonymize input=PATH output=DIR [key=value ...]

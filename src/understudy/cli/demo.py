@@ -14,9 +14,10 @@ from PIL import Image
 
 from understudy.batch.tables import read_table
 from understudy.cli.anonymize import anonymize, describe
-from understudy.config.build import choose_residual, read_anonymize
+from understudy.config.build import choose_residual
 from understudy.config.compose import compose_config, read_flags
 from understudy.config.locations import portraits
+from understudy.config.read import read_anonymize
 from understudy.errors import ConfigError
 from understudy.imaging import decode, write_atomic
 

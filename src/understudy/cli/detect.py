@@ -14,9 +14,10 @@ from rich.console import Console
 from rich.progress import track
 
 from understudy.batch.sources import InputFile, open_inputs, printable
-from understudy.config.build import as_text, build_detector, read_detect
+from understudy.config.build import build_detector
 from understudy.config.compose import compose_config, read_flags
 from understudy.config.help import help_text
+from understudy.config.read import as_text, read
 from understudy.config.schema import Detect
 from understudy.detect.base import Detector
 from understudy.detect.boxes import detection_line
@@ -46,7 +47,7 @@ def run(arguments: Sequence[str]) -> int:
     if flags.print_config:
         print(as_text(config), end="")
         return 0
-    return detect(read_detect(config))
+    return detect(read(config, Detect, "detect"))
 
 
 def detect(settings: Detect) -> int:

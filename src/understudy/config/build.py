@@ -10,15 +10,13 @@ from importlib.metadata import PackageNotFoundError, version
 from importlib.util import find_spec
 from pathlib import Path
 
-from omegaconf import DictConfig, OmegaConf
-from omegaconf.errors import OmegaConfBaseException
-
 from understudy import __version__
 from understudy.batch.local import RunSettings
 from understudy.batch.sources import printable
 from understudy.config.compose import compose_config
 from understudy.config.job import AnonymizeJob
 from understudy.config.parts import PartBuilder
+from understudy.config.read import read_anonymize
 from understudy.config.schema import Anonymize, Detect
 from understudy.detect.base import Detector
 from understudy.detect.boxes import Frame, read_boxes
@@ -28,17 +26,6 @@ from understudy.pipeline import Pipeline, PipelineSettings
 from understudy.runtime.onnx import Session
 from understudy.weights import file_digest, resolve
 
-CHOICES = {
-    "boxes_mode": ("replace", "add"),
-    "boxes_frame": ("upright", "raw"),
-    "resume": ("continue", "restart"),
-}
-"""Settings that are one of a few words."""
-_NEEDED = {
-    "input": "input=PATH (a file, a folder, a glob or a .txt list)",
-    "output": "output=PATH",
-    "generator.model": "generator.model=ID_OR_FOLDER",
-}
 _PACKAGES = ("numpy", "Pillow", "opencv-python-headless", "onnxruntime", "hydra-core", "torch", "diffusers", "dlib-bin")
 _NOT_IN_FINGERPRINT = ("input", "output", "boxes", "runner", "resume", "debug")
 
@@ -52,52 +39,6 @@ def choose_residual(overrides: Sequence[str]) -> list[str]:
         return list(overrides)
     has_mtcnn = find_spec("torch") is not None and find_spec("facenet_pytorch") is not None
     return [*overrides, "residual=mtcnn" if has_mtcnn else "residual=dlib_hog"]
-
-
-def read_anonymize(config: DictConfig) -> Anonymize:
-    """Settings of the main job, checked, without a trace of OmegaConf.
-
-    Raises
-    ------
-    ConfigError
-        Something is missing or is not one of the words that it may be.
-    """
-    settings = _to_object(config, "anonymize")
-    if not isinstance(settings, Anonymize):
-        raise ConfigError(f"this is no config of anonymize but of {type(settings).__name__}")
-    for key, words in CHOICES.items():
-        if getattr(settings, key) not in words:
-            raise ConfigError(f"{key} must be one of {', '.join(words)}, got {getattr(settings, key)!r}")
-    for key, least in (("seed", 0), ("n_attempts", 1), ("max_pixels", 1)):
-        if getattr(settings, key) < least:
-            raise ConfigError(f"{key} must be {least} or more, got {getattr(settings, key)}")
-    if not settings.context >= 1:
-        raise ConfigError(f"context must be 1 or more, got {settings.context}")
-    return settings
-
-
-def read_detect(config: DictConfig) -> Detect:
-    """Settings of ``understudy detect``."""
-    settings = _to_object(config, "detect")
-    if not isinstance(settings, Detect):
-        raise ConfigError(f"this is no config of detect but of {type(settings).__name__}")
-    return settings
-
-
-def _to_object(config: DictConfig, command: str) -> object:
-    try:
-        unset = sorted(str(key) for key in OmegaConf.missing_keys(config))
-        if unset:
-            wanted = " and ".join(_NEEDED.get(key, f"{key}=...") for key in unset)
-            raise ConfigError(f"{command} needs {wanted}; `understudy {command} --help` tells more")
-        return OmegaConf.to_object(config)
-    except OmegaConfBaseException as error:
-        raise ConfigError(str(error).splitlines()[0]) from error
-
-
-def as_text(config: DictConfig) -> str:
-    """The composed config as YAML, as ``--cfg job`` prints it."""
-    return OmegaConf.to_yaml(config)
 
 
 @dataclass(frozen=True)

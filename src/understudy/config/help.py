@@ -17,14 +17,17 @@ def help_text(command: str, first_lines: str) -> str:
     schema = SCHEMAS[command]
     groups = dict(_groups())
     meaning = _meanings(schema)
+    names = [f.name for f in fields(schema)]
+    wide = max(len(name) for name in names) + 2
     lines = [first_lines.rstrip(), "", "settings (key=value):"]
-    lines += [f"  {f.name:<12} {meaning.get(f.name, '')}".rstrip() for f in fields(schema) if f.name not in groups]
-    lines += ["", "parts (each a file under configs/; detector=NAME chooses one, detector.KEY=VALUE changes it):"]
-    lines += [f"  {f.name:<12} {', '.join(groups[f.name])}" for f in fields(schema) if f.name in groups]
-    lines += [
-        "",
-        f"`understudy {command} --cfg job` prints every setting; `--config-dir DIR` adds files of your own.",
-    ]
+    lines += [f"  {name:<{wide}}{meaning.get(name, '')}".rstrip() for name in names if name not in groups]
+    if set(names) & set(groups):
+        lines += [
+            "",
+            "parts (each a file under configs/; PART=NAME chooses one, PART.KEY=VALUE changes a value in it):",
+        ]
+        lines += [f"  {name:<{wide}}{', '.join(groups[name])}" for name in names if name in groups]
+    lines += ["", f"`understudy {command} --cfg job` prints every setting; `--config-dir DIR` adds files of your own."]
     return "\n".join(lines)
 
 

@@ -40,6 +40,7 @@ class Anonymize:
     boxes_frame: str = "upright"
     """upright, or raw: pixels of the file before its EXIF orientation is applied."""
     seed: int = 0
+    """Another seed gives other understudies."""
     mark: bool = True
     """Declare in the picture's XMP that it was composited with generated parts."""
     resume: str = "continue"
@@ -67,13 +68,75 @@ class Detect:
     """``understudy detect``: what is found, and nothing else."""
 
     input: str = MISSING
+    """A file, a folder (recursive), a glob, or a .txt list of paths."""
     output: str = MISSING
     """File of JSON lines, one for each picture."""
     max_pixels: int = 200_000_000
+    """Larger pictures are refused."""
     debug: bool = False
+    """Show the traceback of an error."""
     detector: Component = MISSING
     runtime: Runtime = field(default_factory=Runtime)
 
 
-SCHEMAS = {"anonymize": Anonymize, "detect": Detect}
+@dataclass
+class Train:
+    """``understudy train``: from labelled pictures to a model folder."""
+
+    labels: str = MISSING
+    """JSON lines: file, face_xyxy, keypoints, subject and the style tags of each picture."""
+    output: str = MISSING
+    """The model folder that is written."""
+    work: str | None = None
+    """Folder of checkpoints and loss curves; OUTPUT.work where left out."""
+    seed: int = 0
+    """Of crops, first weights, noise: the same seed gives the same model on the same machine."""
+    n_crops: int = 8
+    """Crops of each picture."""
+    crop_size: int = 128
+    """Side of a crop, px."""
+    margin_cells: int = 2
+    """Cells on each side of a crop that the networks do not see."""
+    latent_channels: int = 16
+    """Principal components that the autoencoder keeps of a cell."""
+    decoder_channels: list[int] = field(default_factory=lambda: [64, 128])
+    """Channels of the decoder's blocks, the finest first."""
+    n_norm_groups: int = 8
+    """Groups of the decoder's normalisation."""
+    categories: list[str] = field(default_factory=lambda: ["skin_tone", "head_pose"])
+    """Coarse attributes that condition the denoiser."""
+    style_tags: list[str] = field(default_factory=lambda: ["skin_tone"])
+    """Labels by which a style is drawn."""
+    n_steps: int = 8
+    """Steps of the sampler, as the model's config will say."""
+    n_workers: int = 1
+    """Threads that share a step."""
+    onnx: bool = True
+    """Export to ONNX at the end."""
+    debug: bool = False
+    """Show the traceback of an error."""
+    network: Component = MISSING
+    decoder: Component = MISSING
+    """Schedule of the autoencoder's decoder: decoder.n_steps, decoder.batch_size, ..."""
+    denoiser: Component = MISSING
+    """Schedule of the denoiser: denoiser.n_steps, denoiser.learning_rate, denoiser.n_seconds, ..."""
+
+
+@dataclass
+class Export:
+    """``understudy export``: a trained model to ONNX."""
+
+    model: str = MISSING
+    """A model folder, as train writes it."""
+    output: str | None = None
+    """A new folder with a copy of the model; the model's own folder where left out."""
+    n_parity: int = 4
+    """Crops on which both runtimes are compared."""
+    max_difference: int = 2
+    """Grey levels by which they may differ."""
+    debug: bool = False
+    """Show the traceback of an error."""
+
+
+SCHEMAS = {"anonymize": Anonymize, "detect": Detect, "train": Train, "export": Export}
 """Schema of each command's primary config, by the config's name."""
