@@ -166,7 +166,8 @@ def seen(ran: Ran, folder: Path) -> str:
         if any(word in line for word in STANDING_WARNINGS):
             continue
         if line.startswith(("understudy: ", "failed: ", "refused: ", "quarantined: ", "Traceback", "inputs: ")):
-            lines.append(re.sub(re.escape(str(folder)), "…", line).replace(os.path.realpath(folder), "…"))
+            line = line.replace(str(folder), "…").replace(os.path.realpath(folder), "…")
+            lines.append(re.sub(r"process \d+ on \S+ since [^\s)]+", "process N on HOST since TIME", line))
     messages = [line for line in lines if not line.startswith("inputs: ")] or lines
     short = [line if len(line) <= SHOWN else f"{line[: SHOWN - 1]}…" for line in messages[:4]]
     return "<br>".join(short + ([f"(and {len(messages) - 4} more such lines)"] if len(messages) > 4 else []))
