@@ -15,6 +15,7 @@ from understudy.detect.base import Detector
 from understudy.errors import GenerationError, InvalidInputError, RefusedImageError, UnderstudyError
 from understudy.generate.base import Generator, Obscurer
 from understudy.generate.fill import fill_color
+from understudy.generate.tone import hold_skin_tone
 from understudy.guard import FaceGuard, Verdict
 from understudy.imaging import composite_native
 from understudy.residual import ResidualScan
@@ -190,10 +191,11 @@ class Pipeline:
         """Fill every replaced region in which the second detector still meets the original."""
         if self.guard is None:
             return
-        references = [s.reference for s in canvas.subjects if s.reference is not None]
         for i in inside:
+            under = canvas.subjects_under(found.xyxy[i])
+            references = [s.reference for s in under if s.reference is not None]
             if self.guard.still_original(references, canvas.pixels, found, i):
-                for subject in canvas.subjects_under(found.xyxy[i]):
+                for subject in under:
                     self._fill(canvas, subject, "the residual scan still found the original", 0, {})
 
     def _run_waves(self, work: list[tuple[Canvas, list[Subject]]], generator: Generator) -> None:
@@ -269,9 +271,8 @@ class Pipeline:
             candidate.reason = f"the generator returned {made.pixels.shape}, expected {expected}"
             return False
         canvas, subject = candidate.canvas, candidate.subject
-        pixels = self.blender(
-            canvas.pixels, canvas.unknown, subject.region, made.pixels, candidate.image_from_crop, made.seed
-        )
+        held = hold_skin_tone(made.pixels, candidate.condition) if outcome is OutcomeKind.REPLACED else made.pixels
+        pixels = self.blender(canvas.pixels, canvas.unknown, subject.region, held, candidate.image_from_crop, made.seed)
         verdict = Verdict(True, "")
         if self.guard is not None and subject.reference is not None and outcome is OutcomeKind.REPLACED:
             looked_at, mask = canvas.preview(

@@ -32,7 +32,7 @@ class MembraneBlender:
         Whether noise of the ring's strength is added, since a generator's skin is cleaner than a camera's.
     """
 
-    def __init__(self, ring: float = 0.10, fade: float = 0.08, limit: float = 60.0, grain: bool = True) -> None:
+    def __init__(self, ring: float = 0.05, fade: float = 0.08, limit: float = 60.0, grain: bool = True) -> None:
         self.ring = ring
         self.fade = fade
         self.limit = limit

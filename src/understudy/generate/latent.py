@@ -172,10 +172,12 @@ class LatentDiffusionGenerator:
         values = networks.decode(latents)
         if not np.isfinite(values).all():
             raise GenerationError(f"the model's output for seed {seed} is not finite")
-        made = np.pad(
-            pixels_from_network(values)[0], ((config.margin_px,) * 2, (config.margin_px,) * 2, (0, 0)), "edge"
-        )
-        pixels = np.where(condition.replace_mask[..., None], made, condition.context)
+        middle = pixels_from_network(values)[0]
+        made = np.pad(middle, ((config.margin_px,) * 2, (config.margin_px,) * 2, (0, 0)), "edge")
+        # also around the mask: how the network draws what is known there tells the blender how far its colours are off
+        drawn = condition.replace_mask.copy()
+        drawn[inner, inner] = True
+        pixels = np.where(drawn[..., None], made, condition.context)
         return Generated(pixels, seed, self.n_steps)
 
 

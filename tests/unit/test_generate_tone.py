@@ -1,0 +1,69 @@
+"""An understudy is held to the skin tone bin that its condition carries, and to nothing else."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from numpy.typing import NDArray
+
+from understudy.attributes.skin_tone import ita_bin, measure_ita
+from understudy.generate.tone import hold_skin_tone
+from understudy.types import Attributes, Condition, Crop
+
+MASK = np.zeros((64, 64), np.bool_)
+MASK[8:56, 12:52] = True
+POINTS = np.array([[24, 26], [40, 26], [32, 34], [26, 42], [38, 42]], np.float32)
+BOX = np.array([12, 8, 52, 56], np.float64)
+
+
+def condition(skin_tone: int | None) -> Condition:
+    crop = Crop(np.full((64, 64, 3), 90, np.uint8), MASK.copy(), np.eye(2, 3))
+    return Condition(crop, POINTS, np.ones(5, np.float32), Attributes(skin_tone=skin_tone))
+
+
+def face(*rgb: int) -> NDArray[np.uint8]:
+    return np.full((64, 64, 3), rgb, np.uint8)
+
+
+def tone_of(pixels: NDArray[np.uint8]) -> int:
+    return ita_bin(measure_ita(pixels, BOX, POINTS, np.ones(5, np.float32)))
+
+
+LIGHT, BROWN = face(224, 188, 164), face(150, 105, 80)
+
+
+@pytest.mark.parametrize("wanted", [2, 3, 4])
+def test_a_face_that_came_too_light_is_darkened_into_its_bin(wanted: int) -> None:
+    assert tone_of(LIGHT) < 2
+    assert tone_of(hold_skin_tone(LIGHT, condition(wanted))) == wanted
+
+
+@pytest.mark.parametrize("wanted", [1, 2, 3])
+def test_a_face_that_came_too_dark_is_lightened_into_its_bin(wanted: int) -> None:
+    assert tone_of(BROWN) == 4
+    assert tone_of(hold_skin_tone(BROWN, condition(wanted))) == wanted
+
+
+def test_a_face_in_its_bin_stays_as_it_is() -> None:
+    assert (hold_skin_tone(BROWN, condition(4)) == BROWN).all()
+
+
+def test_a_policy_that_carries_no_tone_changes_nothing() -> None:
+    assert (hold_skin_tone(BROWN, condition(None)) == BROWN).all()
+
+
+def test_pixels_outside_the_mask_are_never_touched() -> None:
+    held = hold_skin_tone(LIGHT, condition(4))
+    assert (held[~MASK] == LIGHT[~MASK]).all()
+    assert (held[MASK] != LIGHT[MASK]).any()
+
+
+def test_where_no_skin_can_be_measured_nothing_changes() -> None:
+    blue = face(10, 20, 200)
+    assert (hold_skin_tone(blue, condition(1)) == blue).all()
+
+
+def test_a_bin_out_of_reach_is_approached_as_far_as_the_limit_allows() -> None:
+    before = measure_ita(LIGHT, BOX, POINTS, np.ones(5, np.float32))
+    after = measure_ita(hold_skin_tone(LIGHT, condition(5)), BOX, POINTS, np.ones(5, np.float32))
+    assert after < before - 40
