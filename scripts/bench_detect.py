@@ -19,10 +19,10 @@ from pathlib import Path
 
 import cv2
 import numpy as np
-from hydra.utils import instantiate
 from numpy.typing import NDArray
 from omegaconf import OmegaConf
 
+from understudy.config.parts import PartBuilder
 from understudy.detect.base import Detector
 from understudy.detect.centerface import CenterFace
 from understudy.detect.overlap import pairwise_iou
@@ -90,7 +90,7 @@ def read(path: Path) -> NDArray[np.uint8]:
 def load_detector(name: str) -> Detector:
     """A detector by the name of its config or the path of a YAML file."""
     path = Path(name) if name.endswith(".yaml") else CONFIGS / f"{name}.yaml"
-    detector: Detector = instantiate(OmegaConf.load(path))
+    detector: Detector = PartBuilder()(OmegaConf.to_container(OmegaConf.load(path)), "detector")
     return detector
 
 

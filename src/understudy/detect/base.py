@@ -44,7 +44,7 @@ class Found:
     def __len__(self) -> int:
         return len(self.xyxy)
 
-    def take(self, index: NDArray[np.generic]) -> Found:
+    def take(self, index: NDArray[np.generic] | slice) -> Found:
         """The finds at an index or under a boolean mask."""
         return Found(self.xyxy[index], self.confidence[index], self.keypoints[index])
 

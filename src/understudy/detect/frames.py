@@ -71,3 +71,52 @@ def compose(outer: NDArray[np.float64], inner: NDArray[np.float64]) -> NDArray[n
     """The map that applies ``inner`` first and ``outer`` then; all are (2, 3)."""
     linear = outer[:, :2] @ inner[:, :2]
     return np.concatenate([linear, (outer[:, :2] @ inner[:, 2] + outer[:, 2])[:, None]], axis=1)
+
+
+class Levels:
+    """A view and its halved versions, made when they are needed, from which crops are cut without aliasing."""
+
+    def __init__(self, view: NDArray[np.uint8]) -> None:
+        self._levels = [view]
+
+    def cut(
+        self, xyxy: NDArray[np.float32], rotation_deg: float, *, crop_px: int, face_px: float
+    ) -> tuple[NDArray[np.uint8], NDArray[np.float64]]:
+        """A crop around a box, turned counter-clockwise, and the map (2, 3) from its pixels to the view's.
+
+        Parameters
+        ----------
+        xyxy : (4,) px
+        rotation_deg : float
+        crop_px : int
+            Side of the crop.
+        face_px : float
+            Size (square root of the area) to which the box is brought.
+
+        Returns
+        -------
+        crop : (crop_px, crop_px, 3) uint8
+        view_from_crop : (2, 3)
+        """
+        zoom = face_px / max(1.0, float(np.sqrt((xyxy[2:] - xyxy[:2]).prod())))
+        picture = self._level(zoom)
+        shrink = np.array([picture.shape[1] / self._levels[0].shape[1], picture.shape[0] / self._levels[0].shape[0]])
+        at = (xyxy[:2] + xyxy[2:]).astype(np.float64) / 2 * shrink
+        forth = cv2.getRotationMatrix2D((float(at[0]), float(at[1])), rotation_deg, zoom / float(shrink.mean()))
+        forth[:, 2] += crop_px / 2 - at
+        crop = cv2.warpAffine(
+            picture, forth, (crop_px, crop_px), flags=cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE
+        )
+        back = np.asarray(cv2.invertAffineTransform(forth), np.float64) / shrink[:, None]
+        return np.asarray(crop, np.uint8), back
+
+    def _level(self, zoom: float) -> NDArray[np.uint8]:
+        """The smallest level that a crop with this zoom reduces, by less than two, or leaves as it is."""
+        level = 0
+        while zoom * 2 ** (level + 1) <= 1.0 and min(self._levels[level].shape[:2]) >= 2:
+            if len(self._levels) == level + 1:
+                height, width = self._levels[level].shape[:2]
+                half = cv2.resize(self._levels[level], (width // 2, height // 2), interpolation=cv2.INTER_AREA)
+                self._levels.append(np.asarray(half, np.uint8))
+            level += 1
+        return self._levels[level]

@@ -10,9 +10,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from understudy.detect.base import Found, require_view
-from understudy.detect.frames import compose, map_found, resized, turned
+from understudy.detect.frames import Levels, compose, map_found, resized, turned
 from understudy.detect.overlap import keep_best
-from understudy.detect.second_look import Finder, SecondLook
+from understudy.detect.second_look import Finder, SecondLook, straightened
 from understudy.errors import InvalidInputError
 from understudy.types import Detections
 
@@ -71,6 +71,8 @@ class InPasses:
     sure : float
         Least confidence of a face that needs no second look.
     second_look : SecondLook, optional
+    straighten_deg : float, optional
+        Faces that are rolled by more are seen once more upright, for better boxes and keypoints.
     nms_iou : float
         Of two faces that overlap more, the less confident is left out.
     containment : float
@@ -88,6 +90,7 @@ class InPasses:
         *,
         sure: float = 0.5,
         second_look: SecondLook | None = None,
+        straighten_deg: float | None = None,
         nms_iou: float = 0.3,
         containment: float = 0.7,
         tile_px: int = 2048,
@@ -101,6 +104,7 @@ class InPasses:
         self.passes = tuple(passes)
         self.sure = sure
         self.second_look = second_look
+        self.straighten_deg = straighten_deg
         self.nms_iou = nms_iou
         self.containment = containment
         self.tile_px = tile_px
@@ -115,11 +119,14 @@ class InPasses:
         found = Found.concatenate([self._run(view, one) for one in self.passes])
         found = keep_best(found.clipped(height, width), self.nms_iou)
         sure = found.confidence >= self.sure
-        faces = found.take(sure)
+        faces, levels = found.take(sure), Levels(view)
         if self.second_look is not None:
-            accepted = self.second_look.accepted(view, found.take(~sure), self.finder)
-            faces = Found.concatenate([faces, accepted.clipped(height, width)])
-        return keep_best(faces, self.nms_iou, containment=self.containment).detections()
+            faces = Found.concatenate([faces, self.second_look.accepted(levels, found.take(~sure), self.finder)])
+        faces = keep_best(faces.clipped(height, width), self.nms_iou, containment=self.containment)
+        if self.straighten_deg is not None:
+            faces = straightened(levels, faces, self.finder, least_roll_deg=self.straighten_deg)
+            faces = keep_best(faces.clipped(height, width), self.nms_iou, containment=self.containment)
+        return faces.detections()
 
     def _run(self, view: NDArray[np.uint8], one: Pass) -> Found:
         """Finds of one pass, in pixels of the view."""
