@@ -177,3 +177,4 @@ def test_the_residual_detector_follows_from_what_is_installed(monkeypatch: pytes
     assert choose_residual([]) == ["residual=dlib_hog"]
     monkeypatch.setattr("understudy.config.build.find_spec", lambda name: object())
     assert choose_residual([]) == ["residual=mtcnn"]
+    assert choose_residual(["detector=mtcnn"]) == ["detector=mtcnn", "residual=dlib_hog"]

@@ -6,6 +6,8 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
+import cv2
+
 from understudy.batch.local import run_local
 from understudy.batch.progress import Event, ProgressBar
 from understudy.batch.sources import open_inputs, printable
@@ -47,8 +49,11 @@ def run(arguments: Sequence[str]) -> int:
 
 def anonymize(settings: Anonymize) -> RunSummary:
     """Run the main job and leave ``run.yaml`` beside its results."""
+    cv2.setNumThreads(1)  # the workers are the threads; and results do not depend on how many cores there are
     inputs = open_inputs(settings.input)
     built = build_job(settings)
+    if "torch" in sys.modules:
+        sys.modules["torch"].set_num_threads(settings.runtime.n_threads)
     for warning in built.warnings:
         print(f"understudy: {warning}", file=sys.stderr)
     if built.job.boxes is not None:

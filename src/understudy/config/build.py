@@ -33,12 +33,13 @@ _NOT_IN_FINGERPRINT = ("input", "output", "boxes", "runner", "resume", "debug")
 def choose_residual(overrides: Sequence[str]) -> list[str]:
     """The overrides with the residual detector of this installation, unless they choose one.
 
-    MTCNN where torch is installed, dlib's HOG detector where it is not.
+    MTCNN where torch is installed (and is not the detector itself), else dlib's HOG detector.
     """
     if any(override.lstrip("+").partition("=")[0] == "residual" for override in overrides):
         return list(overrides)
     has_mtcnn = find_spec("torch") is not None and find_spec("facenet_pytorch") is not None
-    return [*overrides, "residual=mtcnn" if has_mtcnn else "residual=dlib_hog"]
+    free = has_mtcnn and "detector=mtcnn" not in overrides
+    return [*overrides, "residual=mtcnn" if free else "residual=dlib_hog"]
 
 
 @dataclass(frozen=True)
