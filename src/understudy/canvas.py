@@ -125,10 +125,12 @@ class Canvas:
         where, mask = subject.region.slices, subject.region.mask
         old_pixels, old_unknown = self.pixels[where].copy(), self.unknown[where].copy()
         before = cut_crop(self.pixels, self.unknown, image_from_crop, size)
-        self.pixels[where][mask] = pixels[mask]
-        self.unknown[where] &= ~mask
-        after = cut_crop(self.pixels, self.unknown, image_from_crop, size)
-        self.pixels[where], self.unknown[where] = old_pixels, old_unknown
+        try:
+            self.pixels[where][mask] = pixels[mask]
+            self.unknown[where] &= ~mask
+            after = cut_crop(self.pixels, self.unknown, image_from_crop, size)
+        finally:
+            self.pixels[where], self.unknown[where] = old_pixels, old_unknown
         return after.pixels, before.replace_mask & ~after.replace_mask
 
     def put(

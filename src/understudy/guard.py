@@ -107,6 +107,8 @@ class FaceGuard:
         mask : (S, S) bool
             What was replaced in it.
         """
+        if not mask.any():
+            return Verdict(False, "nothing of it lies in its crop")
         luminance = cv2.cvtColor(candidate, cv2.COLOR_RGB2GRAY)[mask].astype(np.float32)
         sd = float(luminance.std())
         inside = candidate[mask]
@@ -147,7 +149,7 @@ class FaceGuard:
             return Verdict(True, "", {**readings, "identity": "undecided", "why": "no keypoints in the candidate"})
         distance = float(np.linalg.norm(self.embedder.embed(candidate, points, shown) - reference.embedding))
         readings["identity_distance"] = round(distance, 4)
-        if distance < self.min_distance:
+        if not distance >= self.min_distance:  # so that a distance that is no number is refused too
             return Verdict(
                 False,
                 f"too near the original: distance {distance:.3f} under {self.min_distance:.2f}",

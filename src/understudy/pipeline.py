@@ -211,6 +211,7 @@ class Pipeline:
             self._climb(candidates, generator)
 
     def _condition(self, canvas: Canvas, subject: Subject, generator: Generator) -> _Candidate:
+        canvas.erase([subject])  # also what an overlapping neighbour put there: a region is generated and judged whole
         crop = canvas.cut(subject, generator.crop_size, self.settings.context)
         points, shown = subject.points_in(crop.image_from_crop)
         if not self.policy.keypoints:
@@ -262,10 +263,18 @@ class Pipeline:
     def _place(
         self, candidate: _Candidate, made: Generated | UnderstudyError, outcome: OutcomeKind, attempt: int
     ) -> bool:
-        """Judge one candidate and, where it is accepted, blend it into its canvas."""
+        """Judge one candidate and, where it is accepted, blend it into its canvas; what cannot be judged is refused."""
         if isinstance(made, UnderstudyError):
             candidate.reason = str(made)
             return False
+        try:
+            return self._judge_and_put(candidate, made, outcome, attempt)
+        except Exception as error:  # noqa: BLE001 - whatever it is ends in the next rung, never in a lost picture
+            candidate.reason, candidate.readings = f"it could not be judged: {type(error).__name__}: {error}", {}
+            return False
+
+    def _judge_and_put(self, candidate: _Candidate, made: Generated, outcome: OutcomeKind, attempt: int) -> bool:
+        """Whether a candidate was accepted; it is in its canvas then."""
         expected = candidate.condition.context.shape
         if made.pixels.shape != expected:
             candidate.reason = f"the generator returned {made.pixels.shape}, expected {expected}"

@@ -89,3 +89,14 @@ def test_without_a_reference_identity_is_undecided_and_the_others_decide() -> No
     verdict = FaceGuard(GOOD, Constant()).judge(Reference(None, "too small"), NOISE, MASK)  # type: ignore[arg-type]
     assert verdict.accepted
     assert (verdict.readings["identity"], verdict.readings["why"]) == ("undecided", "too small")
+
+
+def test_a_distance_that_is_no_number_is_refused() -> None:
+    accepted, reason = judge(NOISE, GOOD, Reference(np.array([np.nan, 1.0], np.float32)))
+    assert not accepted
+    assert "distance nan" in reason
+
+
+def test_a_candidate_of_which_nothing_lies_in_the_crop_is_refused() -> None:
+    verdict = FaceGuard(GOOD, Constant()).judge(STRANGER, NOISE, np.zeros((32, 32), np.bool_))  # type: ignore[arg-type]
+    assert (verdict.accepted, verdict.reason) == (False, "nothing of it lies in its crop")

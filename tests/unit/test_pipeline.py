@@ -287,8 +287,43 @@ def test_overlapping_faces_follow_each_other_and_the_smaller_comes_first() -> No
     boxes = faces((30, 20, 70, 70), (60, 30, 80, 54))
     pipeline(generator=generator).replace([picture()], [boxes])
     assert generator.batches == [4, 4]
-    second = generator.conditions[4]
-    assert second.replace_mask.mean() < generator.conditions[0].replace_mask.mean() + 0.5
+    context = generator.conditions[4].context[~generator.conditions[4].replace_mask]
+    assert (context != ERASED).any(axis=-1).mean() > 0.9  # the smaller one's understudy is there by now
+
+
+def in_the_middle() -> FaceGuard:
+    """Finds a face in the middle of every crop and compares no identities."""
+    found = Detections.faces(np.array([[4, 4, 28, 28]]), np.ones(1), five_points(4, 4, 24))
+    return FaceGuard(FixedDetector(found), None)
+
+
+@pytest.mark.parametrize("inner", [(30, 20, 70, 70), (32, 24, 68, 66)])
+def test_a_region_that_covers_another_one_is_generated_as_a_whole(inner: tuple[float, float, float, float]) -> None:
+    boxes = faces((30, 20, 70, 70), inner)
+    generator = NoiseGenerator()
+    result = done(pipeline(generator=generator, guard=in_the_middle()).replace([picture()], [boxes])[0])
+    assert [o.kind for o in result.outcomes] == [OutcomeKind.REPLACED] * 2
+    alone = NoiseGenerator()
+    pipeline(generator=alone).replace([picture()], [boxes_of_larger(boxes)])
+    assert (generator.conditions[-1].replace_mask == alone.conditions[0].replace_mask).all()
+
+
+def boxes_of_larger(found: Detections) -> Detections:
+    area = (found.xyxy[:, 2:] - found.xyxy[:, :2]).prod(axis=1)
+    return faces(tuple(float(v) for v in found.xyxy[int(area.argmax())]))
+
+
+def test_a_candidate_that_cannot_be_judged_is_refused_and_the_picture_is_not_lost() -> None:
+    class Raising(LeaningEmbedder):
+        def embed(self, *face: object) -> NDArray[np.float32]:
+            if len(self.embeddings) == 1:
+                raise InvalidInputError("keypoints fix no scale")
+            return super().embed(*face)
+
+    result = done(pipeline(guard=guard(Raising(0.0, 0.9))).replace([picture()], [one_face()])[0])
+    (outcome,) = result.outcomes
+    assert (outcome.kind, outcome.attempts) == (OutcomeKind.FILLED, 3)
+    assert "could not be judged: InvalidInputError: keypoints fix no scale" in outcome.reason
 
 
 def test_a_picture_that_cannot_be_prepared_does_not_take_its_neighbours_along() -> None:
