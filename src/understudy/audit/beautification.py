@@ -56,11 +56,12 @@ WEIGHTS: Mapping[str, float] = {
     "eye_size": 1.0,
     "slimness": 1.0,
     "averageness": 0.5,
-    "sharpness": 0.5,
+    "sharpness": 1.75,
     "exposure": 0.25,
     "youth": 1.0,
 }
-"""Weights of the index where the config names no others."""
+"""Weights of the index where the config names no others. Sharpness weighs nearly as much as smoothness, so that a
+picture that is blurred as a whole is not taken for one with retouched skin."""
 MIN_SPREAD: Mapping[str, float] = {
     "skin_smoothness": 0.15,
     "wrinkle_reduction": 0.15,

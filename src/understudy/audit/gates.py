@@ -47,7 +47,7 @@ class Gate:
     group: str = "overall"
     minimum_n: int = DEFAULT_MINIMUM_N
     judge: Literal["interval", "value"] = "interval"
-    """``interval``: passes where all of the interval keeps the limit, fails where all of it breaks it, else undecided."""
+    """``interval``: passes where all of it keeps the limit, fails where all of it breaks the limit, else undecided."""
     minus_null: bool = False
     """Judge what exceeds ``null_value`` (chance, null edit, floor) in place of the figure."""
     allow_undecided: bool = False
