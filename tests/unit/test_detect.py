@@ -267,6 +267,11 @@ def test_a_huge_picture_gets_a_reduced_pass_and_a_small_one_does_not() -> None:
     assert overview.scale_for(600, 800) is None
 
 
+def test_a_pass_can_be_kept_to_small_faces() -> None:
+    detector = InPasses(Patches(), [Pass(scale=2, largest_px=20)])
+    assert detector(picture((10, 10, 16, 255), (60, 30, 40, 255))).xyxy.tolist() == [[10, 10, 26, 26]]
+
+
 def test_enlarging_stops_at_the_pixel_limit_but_never_reduces() -> None:
     enlarged = Pass(scale=2, max_pixels=1_000_000)
     assert enlarged.scale_for(400, 400) == 2

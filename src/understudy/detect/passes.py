@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from understudy.detect.base import Found, require_view
 from understudy.detect.frames import Levels, compose, map_found, resized, turned
-from understudy.detect.overlap import keep_best
+from understudy.detect.overlap import box_area, keep_best
 from understudy.detect.second_look import Finder, SecondLook, straightened
 from understudy.errors import InvalidInputError
 from understudy.types import Detections
@@ -33,6 +33,8 @@ class Pass:
         The scale is lowered until the pass has at most so many pixels.
     longest_side : int, optional
         The picture is reduced to this longest side; the pass is left out where the picture is smaller than twice it.
+    largest_px : float, optional
+        Larger finds, in pixels of the picture, are let go: of a face that is too large for it the network sees parts.
     """
 
     scale: float = 1.0
@@ -40,6 +42,7 @@ class Pass:
     threshold: float = 0.05
     max_pixels: int | None = None
     longest_side: int | None = None
+    largest_px: float | None = None
 
     def __post_init__(self) -> None:
         if self.scale <= 0 or not 0 < self.threshold < 1:
@@ -73,6 +76,8 @@ class InPasses:
     second_look : SecondLook, optional
     straighten_deg : float, optional
         Faces that are rolled by more are seen once more upright, for better boxes and keypoints.
+    look_iou : float
+        Of two finds that overlap more, only the more confident is looked at again.
     nms_iou : float
         Of two faces that overlap more, the less confident is left out.
     containment : float
@@ -91,6 +96,7 @@ class InPasses:
         sure: float = 0.5,
         second_look: SecondLook | None = None,
         straighten_deg: float | None = None,
+        look_iou: float = 0.5,
         nms_iou: float = 0.3,
         containment: float = 0.7,
         tile_px: int = 2048,
@@ -105,6 +111,7 @@ class InPasses:
         self.sure = sure
         self.second_look = second_look
         self.straighten_deg = straighten_deg
+        self.look_iou = look_iou
         self.nms_iou = nms_iou
         self.containment = containment
         self.tile_px = tile_px
@@ -117,7 +124,7 @@ class InPasses:
         require_view(view)
         height, width = view.shape[:2]
         found = Found.concatenate([self._run(view, one) for one in self.passes])
-        found = keep_best(found.clipped(height, width), self.nms_iou)
+        found = keep_best(found.clipped(height, width), self.look_iou)
         sure = found.confidence >= self.sure
         faces, levels = found.take(sure), Levels(view)
         if self.second_look is not None:
@@ -141,7 +148,8 @@ class InPasses:
             middle = (seen.xyxy[:, :2] + seen.xyxy[:, 2:]) / 2
             own = self._is_own(middle, (x, y), tile.shape[:2], frame.shape[:2])
             parts.append(map_found(seen.take(own), np.array([[1, 0, x], [0, 1, y]], np.float64)))
-        return map_found(Found.concatenate(parts), compose(from_small, from_frame))
+        found = map_found(Found.concatenate(parts), compose(from_small, from_frame))
+        return found if one.largest_px is None else found.take(box_area(found.xyxy) <= one.largest_px**2)
 
     def _tiles(self, frame: NDArray[np.uint8]) -> Iterator[tuple[NDArray[np.uint8], tuple[int, int]]]:
         """Overlapping tiles of a frame with their upper left corners (x, y)."""

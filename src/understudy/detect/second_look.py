@@ -66,7 +66,7 @@ class SecondLook:
 
     rotations_deg: Sequence[float] = (30, -30, 180, 0, 60, -60, 90, -90)
     n_votes: int = 3
-    accept: float = 0.25
+    accept: float = 0.3
     n_first: int = 3
     first_accept: float = 0.1
     crop_px: int = 64
