@@ -60,8 +60,8 @@ class Canvas:
     def __init__(self, source: SourceImage) -> None:
         self.source = source
         self.pixels: NDArray[np.uint8] = np.array(source.view)
-        self.union = np.zeros(source.view.shape[:2], np.bool_)
-        self.unknown = np.zeros(source.view.shape[:2], np.bool_)
+        self.union: NDArray[np.bool_] = np.zeros(source.view.shape[:2], np.bool_)
+        self.unknown: NDArray[np.bool_] = np.zeros(source.view.shape[:2], np.bool_)
         self.subjects: list[Subject] = []
         self.outcomes: dict[int, Outcome] = {}
         self.error: UnderstudyError | None = None

@@ -8,6 +8,7 @@ import signal
 import threading
 from collections import Counter
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -165,6 +166,39 @@ def test_an_error_that_is_ours_is_not_tried_again(tmp_path: Path) -> None:
     assert job.calls["replace value-.png"] == 1
 
 
+def test_a_picture_that_cannot_be_encoded_stops_nobody(tmp_path: Path) -> None:
+    class Unencodable(TinyJob):
+        def encode(self, source: SourceImage, anonymized: AnonymizedImage) -> Encoded:
+            if source.image_id == "d1/1.png":
+                raise OutputError("d1/1.png: cannot be encoded as PNG: broken data stream")
+            return super().encode(source, anonymized)
+
+    source = collection(tmp_path / "in", 3)
+    summary = run(source, tmp_path / "out", Unencodable())
+    assert statuses(tmp_path / "out") == {"d0/0.png": "done", "d1/1.png": "quarantined", "d2/2.png": "done"}
+    assert summary.exit_code == 3
+
+
+def test_what_was_refused_is_done_when_the_reason_is_gone(tmp_path: Path) -> None:
+    class WithExtra(TinyJob):
+        def decode(self, data: bytes, image_id: str) -> SourceImage:
+            return replace(super().decode(data, "a.png"), image_id=image_id)
+
+    save_picture(tmp_path / "in" / "refuse.png", 0)
+    assert run(tmp_path / "in", tmp_path / "out").counts == Counter({Status.REFUSED: 1})
+    assert run(tmp_path / "in", tmp_path / "out", WithExtra()).counts == Counter({Status.DONE: 1})
+
+
+def test_a_file_of_a_killed_run_goes_when_its_picture_is_quarantined_now(tmp_path: Path) -> None:
+    for name in ("raise-replace.gif", "raise-replace.png"):
+        save_picture(tmp_path / "in" / name, 0)
+    run(collection(tmp_path / "first", 1), tmp_path / "out")
+    for name in ("raise-replace.gif.png", "raise-replace.png"):  # written, and killed before the row was committed
+        (tmp_path / "out/images" / name).write_bytes(b"by other settings")
+    run(tmp_path / "in", tmp_path / "out")
+    assert set(written(tmp_path / "out")) == {"d0/0.png"}
+
+
 def test_a_result_of_another_picture_is_not_written(tmp_path: Path) -> None:
     class Swapping(TinyJob):
         def replace(self, sources: Sequence[SourceImage], detections: Sequence[Detections]) -> list[AnonymizedImage]:
@@ -208,7 +242,7 @@ def test_the_same_command_again_works_on_nothing(tmp_path: Path) -> None:
     job = TinyJob()
     again = run(source, tmp_path / "out", job)
     assert not job.calls
-    assert again.n_resumed == again.n_inputs == 14
+    assert (again.n_resumed, again.n_inputs) == (13, 14)  # what was refused is asked once more
     assert (again.counts, again.outcomes, again.failures) == (first.counts, first.outcomes, first.failures)
     assert again.exit_code == 3
     assert {path: path.stat().st_mtime_ns for path in before} == before

@@ -20,6 +20,9 @@ from understudy.imaging.files import is_temporary, name_with_suffix, write_atomi
 IMAGES = "images"
 """Folder of the written pictures, inside the output folder."""
 
+SUFFIXES = ("", ".png")
+"""What may be appended to a source's name: nothing, or what says that its own format could not hold the picture."""
+
 OF_ONE_FILE = frozenset({errno.ENAMETOOLONG, errno.EISDIR, errno.ENOTDIR, errno.EEXIST, errno.EILSEQ, errno.EINVAL})
 """Errors that concern one name; every other one concerns the whole folder."""
 
@@ -187,13 +190,14 @@ class Outputs:
             ) from error
 
     def discard(self, image_id: str) -> None:
-        """Remove a file at an input's own path that no row stands for: its input is not done now."""
-        relative = relative_output(image_id)
-        key = output_key(relative, folds=self._folds)
-        with self._lock:
-            if self._claims.get(key, image_id) == image_id and self._ledger.owner_of(key) in (None, image_id):
-                with suppress(OSError):
-                    os.unlink(self.folder / relative)
+        """Remove files at an input's own paths that no row stands for: its input is not done now."""
+        for suffix in SUFFIXES:
+            relative = relative_output(image_id, suffix)
+            key = output_key(relative, folds=self._folds)
+            with self._lock:
+                if self._claims.get(key, image_id) == image_id and self._ledger.owner_of(key) in (None, image_id):
+                    with suppress(OSError):
+                        os.unlink(self.folder / relative)
 
 
 def remove_parts(folder: Path) -> int:

@@ -299,9 +299,13 @@ class _Run:
             self.desk.put_prepare(picture)
 
     def _settled_before(self, file: InputFile) -> bool:
-        """Whether an earlier run finished an input, and it still is what it was."""
+        """Whether an earlier run finished an input, and it still is what it was.
+
+        What was refused is tried again, which costs its first bytes: a limit may have been raised since, or an extra
+        installed.
+        """
         row = self.ledger.find(file.image_id)
-        if row is None or row.status in (Status.FAILED, Status.QUARANTINED):
+        if row is None or row.status not in (Status.DONE, Status.SKIPPED):
             return False
         if row.status is Status.DONE and not self.outputs.exists(row.output, row.output_bytes):
             return False

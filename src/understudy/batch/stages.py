@@ -251,7 +251,7 @@ def _finish(job: Job, picture: Picture, outputs: Outputs) -> None:
         return picture.end(Status.QUARANTINED, "nothing was made of it")
     try:
         _check(picture, source, anonymized)
-        encoded = _twice(lambda: job.encode(source, anonymized))
+        encoded = _encode(job, source, anonymized)
         relative, key = outputs.claim(picture.file.image_id, encoded.suffix)
         if encoded.suffix and _sibling(picture.file, relative):
             raise NameTakenError(
@@ -281,6 +281,14 @@ def _finish(job: Job, picture: Picture, outputs: Outputs) -> None:
     picture.source = picture.detections = picture.anonymized = None
     picture.done = row
     return None
+
+
+def _encode(job: Job, source: SourceImage, anonymized: AnonymizedImage) -> EncodedImage:
+    """The file's bytes; one picture that cannot be encoded is no sign that nothing can be written."""
+    try:
+        return _twice(lambda: job.encode(source, anonymized))
+    except OutputError as error:
+        raise GenerationError(str(error)) from error
 
 
 def _sibling(file: InputFile, relative: str) -> bool:
