@@ -14,7 +14,7 @@ from understudy.detect.frames import Levels, compose, map_found, resized, turned
 from understudy.detect.merge import Merge
 from understudy.detect.overlap import keep_best, pairwise_iou
 from understudy.detect.passes import InPasses, Pass
-from understudy.detect.second_look import SecondLook
+from understudy.detect.second_look import SecondLook, roll_deg, straightened
 from understudy.errors import InvalidInputError
 from understudy.types import Detections
 
@@ -259,6 +259,67 @@ def test_no_more_than_the_allowed_number_is_looked_at_again_most_confident_first
     view = picture((10, 10, 10, 60), (60, 40, 10, 90))
     doubtful = found((10, 10, 20, 20, 0.2), (60, 40, 70, 50, 0.3))
     assert look.accepted(Levels(view), doubtful, Patches()).xyxy[0].tolist() == pytest.approx([60, 40, 70, 50], abs=1)
+
+
+UPRIGHT = np.array([[-4, -4], [4, -4], [0, 0], [-3, 5], [3, 5]], np.float32)
+"""Keypoints of an upright face around (0, 0)."""
+
+
+def rolled(quarters: int) -> NDArray[np.float32]:
+    """The upright face turned counter-clockwise: (x, y) goes to (y, -x)."""
+    points = UPRIGHT
+    for _ in range(quarters):
+        points = np.stack([points[:, 1], -points[:, 0]], axis=1)
+    return points
+
+
+@pytest.mark.parametrize(("quarters", "angle"), [(0, 0), (1, 90), (2, 180), (3, -90)])
+def test_a_roll_is_counter_clockwise(quarters: int, angle: float) -> None:
+    assert abs(roll_deg(rolled(quarters)[None])[0]) == pytest.approx(abs(angle))
+    if abs(angle) == 90:
+        assert roll_deg(rolled(quarters)[None])[0] == pytest.approx(angle)
+
+
+def test_a_face_without_keypoints_has_no_roll() -> None:
+    assert roll_deg(np.full((1, 5, 2), np.nan, np.float32)).tolist() == [0]
+
+
+class Upright:
+    """Sees an upright face in the middle of every crop, with a confidence of its own."""
+
+    name = "upright"
+    families = frozenset({"upright"})
+
+    def __init__(self, confidence: float) -> None:
+        self.confidence, self.n_crops = confidence, 0
+
+    def find(self, views: NDArray[np.uint8], threshold: float) -> list[Found]:
+        self.n_crops += len(views)
+        middle = views.shape[1] / 2
+        box = np.array([[middle - 20, middle - 22, middle + 20, middle + 22]], np.float32)
+        points = (4 * UPRIGHT + middle)[None].astype(np.float32)
+        return [Found(box, np.array([self.confidence], np.float32), points) for _ in views]
+
+
+@pytest.mark.parametrize("quarters", [1, 2, 3])
+def test_a_rolled_head_gets_the_keypoints_of_its_upright_view_turned_back(quarters: int) -> None:
+    crude = (rolled(quarters) * 5 + [64, 48])[None].astype(np.float32)
+    faces = Found(np.array([[40, 24, 88, 72]], np.float32), np.array([0.6], np.float32), crude)
+    better = straightened(Levels(picture()), faces, Upright(0.8), least_roll_deg=25)
+    scale = 4 * 48 / 42  # a box of 48 px is brought to 42 px
+    assert np.abs(better.keypoints[0] - (rolled(quarters) * scale + [64, 48])).max() < 0.8
+    assert better.confidence.tolist() == pytest.approx([0.8])
+
+
+def test_an_upright_head_is_left_alone_and_a_rolled_one_is_never_let_go() -> None:
+    upright_face = Found(np.array([[40, 24, 88, 72]], np.float32), np.array([0.6], np.float32), UPRIGHT[None] + 50)
+    finder = Upright(0.9)
+    assert straightened(Levels(picture()), upright_face, finder, least_roll_deg=25) is upright_face
+    assert finder.n_crops == 0
+    on_its_side = Found(upright_face.xyxy, upright_face.confidence, rolled(1)[None] + 50)
+    unseen = straightened(Levels(picture()), on_its_side, Upright(0.1), least_roll_deg=25)
+    assert unseen.xyxy.tolist() == on_its_side.xyxy.tolist()
+    assert unseen.keypoints.tolist() == on_its_side.keypoints.tolist()
 
 
 def test_a_huge_picture_gets_a_reduced_pass_and_a_small_one_does_not() -> None:
