@@ -268,9 +268,9 @@ class Outcome:
     reason: str = ""
     """Empty for a replaced region; else why it was filled."""
     readings: Mapping[str, float | str] = field(default_factory=dict)
-    """Guard readings of the last attempt: identity_distance, face_confidence, verdict, ..."""
+    """Guard readings of the last attempt: identity_distance, face_confidence, identity, ..."""
     found_by: str = "primary"
-    """"primary", "residual" or "user"."""
+    """"primary" (the detector, or the user's boxes) or "residual"."""
 
 
 @dataclass(frozen=True)

@@ -112,7 +112,7 @@ class TinyJob:
                 kind=OutcomeKind.REPLACED if k % 2 == 0 else OutcomeKind.FILLED,
                 attempts=1 + k,
                 reason="" if k % 2 == 0 else "guard",
-                readings={"identity_distance": 0.75, "verdict": "accepted", "seed_of_noise": 5.0},
+                readings={"identity_distance": 0.75, "identity": "other", "seed_of_noise": 5.0},
             )
             for k in range(n)
         )

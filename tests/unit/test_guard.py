@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
+from understudy.batch.tables import REGION_COLUMNS
 from understudy.guard import FaceGuard, Reference
 from understudy.types import Detections
 
@@ -100,3 +101,9 @@ def test_a_distance_that_is_no_number_is_refused() -> None:
 def test_a_candidate_of_which_nothing_lies_in_the_crop_is_refused() -> None:
     verdict = FaceGuard(GOOD, Constant()).judge(STRANGER, NOISE, np.zeros((32, 32), np.bool_))  # type: ignore[arg-type]
     assert (verdict.accepted, verdict.reason) == (False, "nothing of it lies in its crop")
+
+
+def test_what_the_guard_says_of_identity_has_a_column_in_the_published_table() -> None:
+    verdict = FaceGuard(GOOD, Constant()).judge(STRANGER, NOISE, MASK)  # type: ignore[arg-type]
+    published = {name for name, _ in REGION_COLUMNS}
+    assert {"identity", "identity_distance", "face_confidence"} == set(verdict.readings) & published

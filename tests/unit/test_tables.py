@@ -46,7 +46,7 @@ ROWS = [
                 "found_by": "residual",
                 "readings": {
                     "identity_distance": 0.75,
-                    "verdict": "accepted",
+                    "identity": "other",
                     "sharpness": 3.0,
                     "seed": 12345678901234567890,
                     "embedding_of_original": "[0.1, 0.2]",
@@ -100,7 +100,7 @@ def test_without_pyarrow_csv_holds_the_same(tmp_path: Path, ledger: Ledger, no_p
     assert [record["image_id"] for record in images] == ['b,\\n"x".jpg', "\\xff.jpg"]
     assert list(images[0]) == [name for name, _ in IMAGE_COLUMNS]
     assert (images[0]["notes"], images[1]["output"]) == ("one\ntwo", "")
-    assert (regions[0]["x1"], regions[0]["verdict"]) == ("3.5", "accepted")
+    assert (regions[0]["x1"], regions[0]["identity"]) == ("3.5", "other")
 
 
 def test_digests_are_published_only_under_the_run_key(tmp_path: Path, ledger: Ledger, no_pyarrow: None) -> None:
@@ -118,7 +118,7 @@ def test_only_single_values_that_are_no_seed_and_no_embedding_are_published(
 ) -> None:
     write_tables(tmp_path, ledger)
     readings = json.loads(str(read_table(tmp_path, "regions")[0]["readings"]))
-    assert readings == {"identity_distance": 0.75, "sharpness": 3.0, "verdict": "accepted"}
+    assert readings == {"identity_distance": 0.75, "sharpness": 3.0, "identity": "other"}
 
 
 def test_tables_of_the_other_format_do_not_stay_behind(tmp_path: Path, ledger: Ledger) -> None:

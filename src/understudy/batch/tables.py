@@ -11,8 +11,9 @@ and of no use to look a picture up elsewhere), ``source_bytes``, ``output_bytes`
 (one a line).
 
 ``regions``: ``image_id``, ``region`` (index), ``x0``, ``y0``, ``x1``, ``y1`` (upright px), ``kind`` (face, body),
-``confidence``, ``outcome`` (replaced, filled, obscured), ``attempts``, ``reason``, ``found_by``, ``verdict``,
-``identity_distance``, ``face_confidence`` (the guard's readings of the last attempt), ``readings`` (all of them, JSON).
+``confidence``, ``outcome`` (replaced, filled, obscured, kept), ``attempts``, ``reason``, ``found_by``, ``identity``
+(other, same, undecided), ``identity_distance``, ``face_confidence`` (the guard's readings of the last attempt),
+``readings`` (all of them, JSON).
 """
 
 from __future__ import annotations
@@ -68,7 +69,7 @@ REGION_COLUMNS: tuple[Column, ...] = (
     ("attempts", "int64"),
     ("reason", "string"),
     ("found_by", "string"),
-    ("verdict", "string"),
+    ("identity", "string"),
     ("identity_distance", "float64"),
     ("face_confidence", "float64"),
     ("readings", "string"),
@@ -113,7 +114,7 @@ def _region_records(row: Row) -> list[Record]:
                 "image_id": printable(row.image_id),
                 **corners,
                 **{name: region.get(name) for name, _ in REGION_COLUMNS if name in region and name != "readings"},
-                "verdict": readings.get("verdict"),
+                "identity": readings.get("identity"),
                 "identity_distance": readings.get("identity_distance"),
                 "face_confidence": readings.get("face_confidence"),
                 "readings": json.dumps(readings, sort_keys=True),
