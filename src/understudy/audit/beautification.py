@@ -61,7 +61,7 @@ WEIGHTS: Mapping[str, float] = {
     "youth": 1.0,
 }
 """Weights of the index where the config names no others. Sharpness weighs nearly as much as smoothness, so that a
-picture that is blurred as a whole is not taken for one with retouched skin."""
+picture that is blurred as a whole scores less than one with retouched skin."""
 MIN_SPREAD: Mapping[str, float] = {
     "skin_smoothness": 0.15,
     "wrinkle_reduction": 0.15,

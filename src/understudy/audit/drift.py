@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Literal
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -296,7 +297,7 @@ def _entropy_drift(reference: NDArray[np.float64], after: NDArray[np.float64], p
     return percentile_interval(value, samples, plan.level) if len(after) > 1 else Interval(value, NAN, NAN)
 
 
-def numeric_drift(readings: Readings, plan: Plan, *, test: str = "wilcoxon") -> NumericDrift:
+def numeric_drift(readings: Readings, plan: Plan, *, test: Literal["wilcoxon", "t"] = "wilcoxon") -> NumericDrift:
     """Drift of an attribute of numbers.
 
     Parameters

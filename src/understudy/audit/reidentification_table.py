@@ -11,14 +11,14 @@ from numpy.typing import NDArray
 from understudy.audit.grouping import MINIMUM_N, Grouping, by_group
 from understudy.audit.reidentification import ClosedSet, Faces, search, search_parts
 from understudy.audit.resampling import Plan, bootstrap_share, subject_index
-from understudy.audit.retrained import retrain
+from understudy.audit.retrained import Head, retrain
 from understudy.audit.statistics import Interval
 from understudy.audit.table import NAN, Finding, Row, Status, group_name
 from understudy.audit.verification import FAR_TARGETS, Verification, search_error, verify
 
 FAMILY = "reidentification"
 CMC_RANKS = (5, 10, 50)
-HEADS = ("ridge", "metric")
+HEADS: tuple[Head, ...] = ("ridge", "metric")
 
 
 @dataclass(frozen=True)
@@ -48,7 +48,7 @@ def attacker_findings(
     *,
     minimum_n: int = MINIMUM_N,
     far_targets: Sequence[float] = FAR_TARGETS,
-    heads: Sequence[str] = HEADS,
+    heads: Sequence[Head] = HEADS,
 ) -> list[Finding]:
     """All rows of one attacker: search, verification, raw control, retrained heads, groups.
 
@@ -61,8 +61,8 @@ def attacker_findings(
     minimum_n : int
         Subjects under which a group is named without a figure; retraining needs twice as many.
     far_targets : sequence of float
-    heads : sequence of str
-        Of "ridge" and "metric".
+    heads : sequence of "ridge" and "metric"
+        What is retrained.
     """
     found = search(attacker.after, attacker.before, plan)
     pairs = verify(attacker.after, attacker.before, attacker.control, plan, far_targets=far_targets)
@@ -110,12 +110,12 @@ def _search_findings(rows: _Rows, found: ClosedSet, raw: ClosedSet | None) -> li
     return findings
 
 
-def _retrained_finding(attacker: Attacker, head: str, plan: Plan, *, enough: bool) -> Finding:
+def _retrained_finding(attacker: Attacker, head: Head, plan: Plan, *, enough: bool) -> Finding:
     rows = _Rows(f"{attacker.name}+{head}", attacker.status)
     if not enough:
         row = Row("rank1_rate", 0, NAN, attribute=rows.attribute, unit="share", status=Status.TOO_FEW)
         return Finding(row)
-    parts = retrain(attacker.after, attacker.before, "ridge" if head == "ridge" else "metric", seed=plan.seed)
+    parts = retrain(attacker.after, attacker.before, head, seed=plan.seed)
     found = search_parts(parts, plan)
     chance = found.chance
     return rows.finding(

@@ -10,6 +10,8 @@ from numpy.typing import NDArray
 from understudy.audit.reidentification import Faces
 from understudy.errors import InvalidInputError
 
+Head = Literal["ridge", "metric"]
+"""What a retrained attacker learns."""
 N_FOLDS = 5
 RIDGE_GRID = tuple(10.0**k for k in range(-4, 4))
 """Ridge penalties over the mean variance of a feature."""
@@ -103,7 +105,7 @@ def _pair_rows(probes: Faces, gallery: Faces) -> tuple[NDArray[np.float64], NDAr
 
 
 def retrain(
-    probes: Faces, gallery: Faces, head: Literal["ridge", "metric"], *, n_folds: int = N_FOLDS, seed: int
+    probes: Faces, gallery: Faces, head: Head, *, n_folds: int = N_FOLDS, seed: int
 ) -> list[tuple[Faces, Faces]]:
     """Probes and gallery as a retrained attacker sees them, fold by fold.
 
