@@ -273,13 +273,24 @@ def memory() -> str:
 
 
 def detect() -> str:
-    """Recall and time of every detector, from scripts/bench_detect.py."""
-    done = subprocess.run(
-        [sys.executable, str(ROOT / "scripts" / "bench_detect.py")], check=False, capture_output=True, text=True
-    )
+    """Recall and time of the torch-free detectors on fresh scenes (scripts/face_scenes.py, scripts/bench_detect.py)."""
+    portraits = pictures_of("UNDERSTUDY_BENCH_PORTRAITS", "portraits", "*.jpg")[0].parent
+    seed, n = os.environ.get("UNDERSTUDY_BENCH_SCENES", "7,500").split(",")
+    with tempfile.TemporaryDirectory() as scratch:
+        scenes = ["--portraits", str(portraits), "--output", scratch, "--seed", seed, "--n", n]
+        names = ["--scenes", scratch, "--detectors", "centerface", "default", "thorough"]
+        run_script("face_scenes.py", *scenes)
+        table = run_script("bench_detect.py", *names)
+    return f"{n} scenes, seed {seed}. {machine()}.\n\n{table.strip()}"
+
+
+def run_script(name: str, *arguments: str) -> str:
+    """Standard output of a script beside this one; exits where it fails."""
+    command = [sys.executable, str(ROOT / "scripts" / name), *arguments]
+    done = subprocess.run(command, check=False, capture_output=True, text=True)
     if done.returncode != 0:
-        raise SystemExit(f"scripts/bench_detect.py ended with {done.returncode}:\n{done.stderr[-3000:]}")
-    return done.stdout.strip()
+        raise SystemExit(f"{name} ended with {done.returncode}:\n{done.stderr[-3000:]}")
+    return done.stdout
 
 
 def write_section(name: str, text: str) -> None:
