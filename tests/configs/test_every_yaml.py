@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import sys
 from pathlib import Path
 
 import pytest
@@ -126,6 +127,16 @@ def test_a_residual_detector_of_the_primarys_family_is_refused() -> None:
     )
     with pytest.raises(ConfigError, match="detector and residual both use centerface"):
         build_job(twice)
+
+
+@pytest.mark.weights("centerface")
+def test_without_any_second_detector_the_user_is_told_what_to_install_or_to_say(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setitem(sys.modules, "dlib", None)
+    settings = settings_with("detector=centerface", "guard=none", "residual=dlib_hog", "generator=fill")
+    with pytest.raises(MissingExtraError, match=r"understudy\[identity\].*residual=none"):
+        build_job(settings)
 
 
 @pytest.mark.weights("centerface")

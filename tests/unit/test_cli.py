@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib
+import io
 import subprocess
 import sys
 
@@ -86,6 +87,19 @@ def test_an_error_of_the_system_names_the_file(
 ) -> None:
     assert run_raising(monkeypatch, PermissionError(13, "Permission denied", "/x/y")) == 1
     assert capsys.readouterr().err == "understudy: '/x/y': permission denied\n"
+
+
+def test_a_name_that_is_no_utf_8_can_be_printed(monkeypatch: pytest.MonkeyPatch) -> None:
+    class Telling:
+        def run(self, arguments: object) -> int:
+            sys.stdout.write("results lie in bad\udcff\n")
+            return 0
+
+    written = io.BytesIO()
+    monkeypatch.setattr(sys, "stdout", io.TextIOWrapper(written, "utf-8", errors="strict"))
+    monkeypatch.setattr(importlib, "import_module", lambda name: Telling())
+    assert cli.main(["anonymize"]) == 0
+    assert written.getvalue() == b"results lie in bad\\udcff\n"
 
 
 def test_ctrl_c_ends_with_130(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:

@@ -126,6 +126,17 @@ def test_other_settings_on_the_same_output_stop_with_1_and_name_the_key(
     assert main([*command, "context=2", "resume=restart"]) == 0
 
 
+def test_a_picture_over_the_limit_is_done_with_a_larger_limit_and_the_others_stay(
+    pictures: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    Image.fromarray(np.full((20, 20, 3), 90, np.uint8)).save(pictures / "small.png")
+    command = ["anonymize", f"input={pictures}", f"output={tmp_path / 'out'}", *FAST]
+    assert main([*command, "max_pixels=400"]) == 3
+    assert "raise max_pixels if you trust this file" in capsys.readouterr().out
+    assert main(command) == 0
+    assert "3 done, 1 of them by an earlier run" in capsys.readouterr().out
+
+
 def test_a_broken_file_ends_with_3_and_is_named_and_the_others_are_done(
     pictures: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

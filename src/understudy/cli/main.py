@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib
+import io
 import os
 import sys
 import traceback
@@ -81,6 +82,8 @@ def _exists(name: str) -> bool:
 
 def _run(name: str, arguments: Sequence[str]) -> int:
     wants_traceback = "debug=true" in arguments or os.environ.get("UNDERSTUDY_DEBUG", "0") not in {"", "0"}
+    if isinstance(sys.stdout, io.TextIOWrapper):
+        sys.stdout.reconfigure(errors="backslashreplace")  # a name that is no UTF-8 is told, not stumbled over
     try:
         command = cast(Command, importlib.import_module(f"understudy.cli.{name}"))
         code = command.run(arguments)

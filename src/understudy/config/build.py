@@ -23,11 +23,12 @@ from understudy.detect.boxes import Frame, read_boxes
 from understudy.errors import ConfigError, MissingExtraError
 from understudy.guard import FaceGuard
 from understudy.pipeline import Pipeline, PipelineSettings
+from understudy.residual import ResidualScan
 from understudy.runtime.onnx import Session
 from understudy.weights import file_digest, resolve
 
 _PACKAGES = ("numpy", "Pillow", "opencv-python-headless", "onnxruntime", "hydra-core", "torch", "diffusers", "dlib-bin")
-_NOT_IN_FINGERPRINT = ("input", "output", "boxes", "runner", "resume", "debug")
+_NOT_IN_FINGERPRINT = ("input", "output", "boxes", "runner", "resume", "debug", "max_pixels")
 
 
 def choose_residual(overrides: Sequence[str]) -> list[str]:
@@ -63,7 +64,7 @@ def build_job(settings: Anonymize) -> Built:
     build = PartBuilder()
     warnings: list[str] = []
     detector = build(settings.detector, "detector")
-    residual = build(settings.residual, "residual")
+    residual = _build_residual(build, settings.residual)
     if residual is None:
         warnings.append("residual=none: nobody looks for people whom the detector missed")
     else:
@@ -90,6 +91,18 @@ def build_job(settings: Anonymize) -> Built:
         boxes_mode="add" if settings.boxes_mode == "add" else "replace",
     )
     return Built(job, run_settings, tuple(warnings))
+
+
+def _build_residual(build: PartBuilder, node: Mapping[str, object]) -> ResidualScan | None:
+    """The residual scan; where its extra is not installed, the user decides whether to go without."""
+    try:
+        residual: ResidualScan | None = build(node, "residual")
+    except MissingExtraError as error:
+        raise MissingExtraError(
+            f"no detector to look for people whom the first one missed: {error}; "
+            "or say residual=none, and nobody looks for them"
+        ) from error
+    return residual
 
 
 def _build_guard(build: PartBuilder, node: Mapping[str, object], warnings: list[str]) -> FaceGuard | None:
