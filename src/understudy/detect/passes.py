@@ -16,6 +16,8 @@ from understudy.detect.second_look import Finder, SecondLook, straightened
 from understudy.errors import InvalidInputError
 from understudy.types import Detections
 
+_CLEAR_PX = 3
+
 
 @dataclass(frozen=True)
 class Pass:
@@ -85,7 +87,8 @@ class InPasses:
     tile_px : int
         Pictures are cut into overlapping tiles of at most this side, which bounds memory.
     tile_overlap_px : int
-        Faces up to about this size are whole in one tile; larger ones need a pass at a smaller scale.
+        Faces up to about this size are whole in one tile; larger ones need a pass at a smaller scale. What touches a
+        border behind which the picture goes on is let go.
     """
 
     def __init__(
@@ -99,7 +102,7 @@ class InPasses:
         look_iou: float = 0.5,
         nms_iou: float = 0.3,
         containment: float = 0.7,
-        tile_px: int = 2048,
+        tile_px: int = 1280,
         tile_overlap_px: int = 256,
     ) -> None:
         if not passes:
@@ -145,9 +148,8 @@ class InPasses:
         parts = []
         for tile, (x, y) in self._tiles(frame):
             seen = self.finder.find(tile[None], one.threshold)[0]
-            middle = (seen.xyxy[:, :2] + seen.xyxy[:, 2:]) / 2
-            own = self._is_own(middle, (x, y), tile.shape[:2], frame.shape[:2])
-            parts.append(map_found(seen.take(own), np.array([[1, 0, x], [0, 1, y]], np.float64)))
+            seen = seen.take(_whole(seen.xyxy, (x, y), tile.shape[:2], frame.shape[:2]))
+            parts.append(map_found(seen, np.array([[1, 0, x], [0, 1, y]], np.float64)))
         found = map_found(Found.concatenate(parts), compose(from_small, from_frame))
         return found if one.largest_px is None else found.take(box_area(found.xyxy) <= one.largest_px**2)
 
@@ -158,20 +160,22 @@ class InPasses:
                 yield frame[y : y + high, x : x + wide], (x, y)
 
     def _spans(self, length: int) -> list[tuple[int, int]]:
-        """Start and length of overlapping spans that cover ``length``."""
+        """Start and length of the fewest, equally long, overlapping spans that cover ``length``."""
         if length <= self.tile_px:
             return [(0, length)]
-        n = math.ceil((length - self.tile_overlap_px) / (self.tile_px - self.tile_overlap_px))
-        starts = np.linspace(0, length - self.tile_px, n).round().astype(int)
-        return [(int(start), self.tile_px) for start in starts]
+        overlap = self.tile_overlap_px
+        n = math.ceil((length - overlap) / (self.tile_px - overlap))
+        span = math.ceil((length + (n - 1) * overlap) / n)
+        starts = np.linspace(0, length - span, n).round().astype(int)
+        return [(int(start), span) for start in starts]
 
-    def _is_own(
-        self, middle: NDArray[np.floating], corner: tuple[int, int], tile: tuple[int, int], frame: tuple[int, int]
-    ) -> NDArray[np.bool_]:
-        """Whether finds lie away from those borders of the tile behind which another tile sees more of them."""
-        margin = self.tile_overlap_px / 4
-        low = np.array([margin if corner[0] > 0 else -np.inf, margin if corner[1] > 0 else -np.inf])
-        ends = np.array([tile[1], tile[0]])
-        more = np.array([corner[0] + tile[1] < frame[1], corner[1] + tile[0] < frame[0]])
-        high = np.where(more, ends - margin, np.inf)
-        return np.asarray(((middle >= low) & (middle <= high)).all(axis=1))
+
+def _whole(
+    xyxy: NDArray[np.float32], corner: tuple[int, int], tile: tuple[int, int], frame: tuple[int, int]
+) -> NDArray[np.bool_]:
+    """Whether boxes, in pixels of a tile, keep clear of those of its borders behind which the frame goes on."""
+    left, above = corner[0] > 0, corner[1] > 0
+    right, below = corner[0] + tile[1] < frame[1], corner[1] + tile[0] < frame[0]
+    low = np.array([_CLEAR_PX if left else -np.inf, _CLEAR_PX if above else -np.inf])
+    high = np.array([tile[1] - _CLEAR_PX if right else np.inf, tile[0] - _CLEAR_PX if below else np.inf])
+    return np.asarray(((xyxy[:, :2] >= low) & (xyxy[:, 2:] <= high)).all(axis=1))
