@@ -2,13 +2,14 @@ from __future__ import annotations
 
 import hashlib
 import shutil
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import numpy as np
 import pytest
 
 torch = pytest.importorskip("torch")
-pytest.importorskip("diffusers")
+diffusers = pytest.importorskip("diffusers")
 pytest.importorskip("transformers")
 
 from tests.tiny_inpaint import make_tiny_inpaint, make_tiny_inpaint_xl  # noqa: E402
@@ -65,6 +66,16 @@ def test_another_family_of_pipelines_loads_through_the_same_code(tmp_path: Path)
     generator = build(make_tiny_inpaint_xl(tmp_path))
     first, second = (generator([condition()], [seed])[0].pixels for seed in (1, 2))
     assert (first != second).any()
+
+
+def test_threads_that_share_a_generator_get_what_each_would_get_alone(folder: Path) -> None:
+    generator = build(folder, n_steps=5)
+    pipe = generator._pipe
+    pipe.scheduler = diffusers.PNDMScheduler.from_config(pipe.scheduler.config)  # remembers its earlier steps
+    alone = [generator([condition(seed)], [seed])[0].pixels for seed in range(4)]
+    with ThreadPoolExecutor(2) as pool:
+        together = list(pool.map(lambda seed: generator([condition(seed)], [seed])[0].pixels, range(4)))
+    assert all((a == b).all() for a, b in zip(alone, together, strict=True))
 
 
 def test_the_seed_alone_decides_between_understudies(folder: Path) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import inspect
+import threading
 from collections.abc import Iterator, Mapping, Sequence
 from importlib.util import find_spec
 from pathlib import Path
@@ -122,6 +123,7 @@ class DiffusersInpaintGenerator:
         self._pipe = _load(self._folder, model, device=device, dtype=dtype, variant=variant)
         self._accepted = frozenset(inspect.signature(type(self._pipe).__call__).parameters)
         self._digests: dict[str, str] | None = None
+        self._one_at_a_time = threading.Lock()  # a pipeline's scheduler keeps the step that it is at
         if negative_prompt and "negative_prompt" not in self._accepted:
             raise ConfigError(f"{type(self._pipe).__name__} takes no negative prompt: set generator.negative_prompt=''")
 
@@ -161,7 +163,8 @@ class DiffusersInpaintGenerator:
         pad = self.batch_size - len(conditions)
         padded = [*conditions, *[conditions[-1]] * pad]
         try:
-            result = self._pipe(**self._arguments(padded, [*seeds, *[seeds[-1]] * pad]))
+            with self._one_at_a_time:
+                result = self._pipe(**self._arguments(padded, [*seeds, *[seeds[-1]] * pad]))
         except (RuntimeError, ValueError) as error:  # out of memory is a RuntimeError
             raise GenerationError(f"{type(self._pipe).__name__} failed: {type(error).__name__}: {error}") from error
         flags = getattr(result, "nsfw_content_detected", None)
