@@ -1,11 +1,14 @@
-"""The user's boxes and ours, side by side."""
+"""The main job's bytes in and out; the user's boxes and ours, side by side."""
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import numpy as np
 
-from understudy.config.job import with_found
-from understudy.types import Detections
+from understudy.config.job import AnonymizeJob, with_found
+from understudy.imaging import decode, reencode_error
+from understudy.types import AnonymizedImage, Detections
 
 
 def boxes(*xyxy: tuple[float, float, float, float]) -> Detections:
@@ -28,3 +31,22 @@ def test_without_boxes_in_a_line_everything_that_was_found_stays() -> None:
 
 def test_with_nothing_found_the_users_boxes_stay() -> None:
     assert with_found(boxes((10, 10, 60, 60)), boxes()).xyxy.tolist() == [[10, 10, 60, 60]]
+
+
+def test_the_error_of_a_lossy_file_is_noted_where_it_is_asked_for_and_beside_that_of_a_plain_one(
+    portrait_paths: tuple[Path, ...],
+) -> None:
+    data = portrait_paths[0].read_bytes()
+    source = decode(data, "a.jpg")
+    native, mask = np.array(source.native), np.zeros(source.view.shape[:2], np.bool_)
+    native[64:128, 64:128], mask[64:128, 64:128] = 0, True
+    anonymized = AnonymizedImage("a.jpg", native, (), mask)
+    said, silent = (
+        AnonymizeJob(pipeline=object(), measure_encoding=asked).encode(source, anonymized)  # type: ignore[arg-type]
+        for asked in (True, False)
+    )
+    expected = reencode_error(source, silent, mask)
+    assert silent.notes == ()
+    assert said.data == silent.data
+    assert f"{expected.mean_abs:.2f} on average, {expected.max_abs:.0f} at most" in said.notes[0]
+    assert f"nothing replaced: {expected.plain_mean_abs:.2f}, {expected.plain_max_abs:.0f}" in said.notes[0]

@@ -28,7 +28,7 @@ from understudy.runtime.onnx import Session
 from understudy.weights import file_digest, resolve
 
 _PACKAGES = ("numpy", "Pillow", "opencv-python-headless", "onnxruntime", "hydra-core", "torch", "diffusers", "dlib-bin")
-_NOT_IN_FINGERPRINT = ("input", "output", "boxes", "runner", "resume", "debug", "max_pixels")
+_NOT_IN_FINGERPRINT = ("input", "output", "boxes", "runner", "resume", "debug", "max_pixels", "measure_encoding")
 
 
 def choose_residual(overrides: Sequence[str]) -> list[str]:
@@ -87,6 +87,7 @@ def build_job(settings: Anonymize) -> Built:
         pipeline,
         max_pixels=settings.max_pixels,
         mark=settings.mark,
+        measure_encoding=settings.measure_encoding,
         boxes=None if settings.boxes is None else read_boxes(Path(settings.boxes), boxes_frame),
         boxes_mode="add" if settings.boxes_mode == "add" else "replace",
     )

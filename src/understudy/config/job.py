@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import Literal
 
 from understudy.detect.base import Found
@@ -10,7 +11,7 @@ from understudy.detect.boxes import UserBoxes
 from understudy.detect.merge import as_found
 from understudy.detect.overlap import box_area, intersection
 from understudy.errors import UnderstudyError
-from understudy.imaging import MAX_PIXELS, EncodedImage, decode, encode
+from understudy.imaging import MAX_PIXELS, EncodedImage, decode, encode, reencode_error
 from understudy.pipeline import Pipeline
 from understudy.types import AnonymizedImage, Detections, OutcomeKind, SourceImage
 
@@ -28,6 +29,8 @@ class AnonymizeJob:
         Larger pictures are refused.
     mark : bool
         Declare a picture in which somebody was replaced as composited with generated parts.
+    measure_encoding : bool
+        Say in the table how far a lossy file is from its source outside the masks; that costs decoding it twice.
     boxes : UserBoxes, optional
         The user's own boxes.
     boxes_mode : "replace" or "add"
@@ -41,12 +44,14 @@ class AnonymizeJob:
         *,
         max_pixels: int = MAX_PIXELS,
         mark: bool = True,
+        measure_encoding: bool = False,
         boxes: UserBoxes | None = None,
         boxes_mode: Literal["replace", "add"] = "replace",
     ) -> None:
         self.pipeline = pipeline
         self.max_pixels = max_pixels
         self.mark = mark
+        self.measure_encoding = measure_encoding
         self.boxes = boxes
         self.boxes_mode = boxes_mode
 
@@ -77,7 +82,15 @@ class AnonymizeJob:
     def encode(self, source: SourceImage, anonymized: AnonymizedImage) -> EncodedImage:
         """Encode as the source was encoded; marked where an understudy is in the picture."""
         replaced = any(outcome.kind is OutcomeKind.REPLACED for outcome in anonymized.outcomes)
-        return encode(source, anonymized.native, mark=self.mark and replaced)
+        encoded = encode(source, anonymized.native, mark=self.mark and replaced)
+        if encoded.lossless or not self.measure_encoding:
+            return encoded
+        error = reencode_error(source, encoded, anonymized.replace_mask)
+        note = (
+            f"outside the masks, values differ by {error.mean_abs:.2f} on average, {error.max_abs:.0f} at most "
+            f"(written again with nothing replaced: {error.plain_mean_abs:.2f}, {error.plain_max_abs:.0f})"
+        )
+        return replace(encoded, notes=(*encoded.notes, note))
 
 
 def with_found(given: Detections, found: Detections) -> Detections:

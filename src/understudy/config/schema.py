@@ -43,6 +43,8 @@ class Anonymize:
     """Another seed gives other understudies."""
     mark: bool = True
     """Declare in the picture's XMP that it was composited with generated parts."""
+    measure_encoding: bool = False
+    """Note in the table how far lossy files are from their sources outside the masks; takes time."""
     resume: str = "continue"
     """continue: go on where an earlier run stopped; restart: begin anew."""
     max_pixels: int = 200_000_000
