@@ -51,7 +51,8 @@ class ResidualScan:
             The others.
         """
         found = self.detector(canvas)
-        missed, inside = [], []
+        missed: list[int] = []
+        inside: list[int] = []
         for i in range(len(found)):
             if float(found.confidence[i]) < self.min_confidence:
                 continue

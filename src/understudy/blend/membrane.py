@@ -104,7 +104,10 @@ def spread(values: NDArray[np.float32], known: NDArray[np.bool_]) -> NDArray[np.
     size = (max(1, round(width * scale)), max(1, round(height * scale)))
     weight = cv2.resize(known.astype(np.float32), size, interpolation=cv2.INTER_AREA)
     total = cv2.resize(np.where(known[..., None], values, 0).astype(np.float32), size, interpolation=cv2.INTER_AREA)
-    filled = _pull(total.reshape(size[1], size[0], -1), weight)
+    filled = _pull(
+        np.asarray(total, np.float32).reshape(size[1], size[0], -1),
+        np.asarray(weight, np.float32).reshape(size[1], size[0]),
+    )
     return np.asarray(cv2.resize(filled, (width, height), interpolation=cv2.INTER_LINEAR), np.float32).reshape(
         values.shape
     )

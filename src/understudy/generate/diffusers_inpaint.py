@@ -259,7 +259,7 @@ def _load(folder: Path, model: str, *, device: str, dtype: str, variant: str | N
     place = ("cuda" if torch.cuda.is_available() else "cpu") if device == "auto" else device
     precision = ("float16" if place.startswith("cuda") else "float32") if dtype == "auto" else dtype
     try:
-        pipe: Any = diffusers.AutoPipelineForInpainting.from_pretrained(  # type: ignore[no-untyped-call]
+        pipe: Any = diffusers.AutoPipelineForInpainting.from_pretrained(
             str(folder),
             torch_dtype=getattr(torch, precision),
             variant=variant,

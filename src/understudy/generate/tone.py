@@ -35,7 +35,7 @@ def hold_skin_tone(pixels: NDArray[np.uint8], condition: Condition) -> NDArray[n
         return pixels
     darker = ita_bin(ita) < wanted
     limit = 1 / LARGEST_RATIO if darker else LARGEST_RATIO
-    lab = cv2.cvtColor(pixels.astype(np.float32) / 255, cv2.COLOR_RGB2LAB)
+    lab = np.asarray(cv2.cvtColor(pixels.astype(np.float32) / 255, cv2.COLOR_RGB2LAB), np.float32)
     best, nearest = pixels, _distance(ita, wanted)
     for ratio in np.geomspace(1, limit, _N_TRIALS + 1)[1:]:
         trial = _scaled(lab, float(ratio), pixels, mask)

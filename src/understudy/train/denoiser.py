@@ -105,6 +105,25 @@ def make_denoiser(latent_channels: int, size: int, settings: DenoiserSettings) -
     return Denoiser(unet, settings.style_channels)
 
 
+def _importance(autoencoder: PatchAutoencoder, power: float) -> Tensor:
+    """Weight of each latent channel in the loss, by its standard deviation in pixels; mean square 1.  (C, 1, 1)"""
+    deviation: Tensor = autoencoder.linear_decoder.weight.detach().flatten(1).norm(dim=1)
+    importance = deviation**power
+    return (importance / importance.square().mean().sqrt())[:, None, None]
+
+
+def _times(n: int, shift: float, random: torch.Generator) -> Tensor:
+    """Times in (0, 1), shifted towards the noise.  (n,)"""
+    time = torch.sigmoid(torch.randn(n, generator=random))
+    return shift * time / (1 + (shift - 1) * time)
+
+
+def _shaken(style: Tensor, settings: DenoiserSettings, random: torch.Generator) -> Tensor:
+    """Styles with noise, some of them dropped.  (B, D)"""
+    style = style + settings.style_noise * torch.randn(style.shape, generator=random)
+    return style * (torch.rand(len(style), 1, generator=random) >= settings.style_dropout)
+
+
 def train_denoiser(
     autoencoder: PatchAutoencoder,
     bank: CropBank,
@@ -126,8 +145,6 @@ def train_denoiser(
     bank : CropBank
     folder : Path
         Checkpoint and loss curve; a training that was stopped goes on from there.
-    schedule : Schedule
-    settings : DenoiserSettings
     seed : int
     on_save : callable, optional
         Called with the step and the averaged network.
@@ -145,9 +162,7 @@ def train_denoiser(
         initial_styles(bank, settings.style_channels),
     )
     averaged = Styled(make_denoiser(n_channels, size, settings), network.styles.detach().numpy())
-    deviation = autoencoder.linear_decoder.weight.detach().flatten(1).norm(dim=1)
-    importance = deviation**settings.channel_power
-    importance = (importance / importance.square().mean().sqrt())[:, None, None]  # (C, 1, 1)
+    importance = _importance(autoencoder, settings.channel_power)  # (C, 1, 1)
     subject = torch.from_numpy(bank.subject)
     chance = torch.from_numpy(balanced_chance(bank.categories[:, 0]))
 
@@ -157,13 +172,10 @@ def train_denoiser(
         rows = torch.multinomial(chance, n, replacement=True, generator=random)
         planes = _planes(bank, rows.numpy(), settings, random)
         target, context = latents.target[rows].float(), latents.context[rows].float()
-        time = torch.sigmoid(torch.randn(len(rows), generator=random))
-        time = settings.shift * time / (1 + (settings.shift - 1) * time)
+        time = _times(len(rows), settings.shift, random)
         noise = torch.randn(target.shape, generator=random)
         noisy = torch.lerp(target, noise, time[:, None, None, None])
-        style = network.styles[subject[rows]]
-        style = style + settings.style_noise * torch.randn(style.shape, generator=random)
-        style = style * (torch.rand(len(rows), 1, generator=random) >= settings.style_dropout)
+        style = _shaken(network.styles[subject[rows]], settings, random)
         clean = network.denoiser(noisy, context, planes, style, time)
         weight = latents.weight[rows] / time.clamp_min(settings.least_time).square()[:, None, None, None]
         loss = flow_matching_loss(clean * importance, target * importance, weight)

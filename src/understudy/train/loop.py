@@ -84,6 +84,14 @@ class _Team:
         return {name: float(value.detach()) for name, value in values.items()}
 
 
+def _states(network: nn.Module, optimizer: torch.optim.Optimizer, average: MovingAverage) -> dict[str, object]:
+    return {
+        "network": network.state_dict(),
+        "optimizer": optimizer.state_dict(),
+        "average": average.state_dict(),
+    }
+
+
 def fit(
     network: nn.Module,
     losses: Losses,
@@ -152,17 +160,8 @@ def fit(
             append_losses(folder, step, step * schedule.batch_size, {**means, "seconds": time.monotonic() - started})
             _LOG.info("step %d of %d: %s", step, schedule.n_steps, means)
         if step % save_every == 0 or step == schedule.n_steps or progress >= 1:
-            save_checkpoint(
-                folder,
-                {
-                    "network": network.state_dict(),
-                    "optimizer": optimizer.state_dict(),
-                    "average": average.state_dict(),
-                    "step": step,
-                    "seconds": time.monotonic() - started,
-                    "settings": dict(settings),
-                },
-            )
+            kept = {"step": step, "seconds": time.monotonic() - started, "settings": dict(settings)}
+            save_checkpoint(folder, {**_states(network, optimizer, average), **kept})
             if on_save is not None:
                 on_save(step, average)
     return average
