@@ -151,8 +151,7 @@ def train_denoiser(
 
     Returns
     -------
-    Styled
-        With averaged parameters.
+    Styled, with averaged parameters
     """
     torch.manual_seed(seed)
     latents = encode_bank(autoencoder, bank, settings.unmasked_weight)
