@@ -145,7 +145,6 @@ def train_denoiser(
     bank : CropBank
     folder : Path
         Checkpoint and loss curve; a training that was stopped goes on from there.
-    seed : int
     on_save : callable, optional
         Called with the step and the averaged network.
 
