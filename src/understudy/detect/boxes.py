@@ -92,7 +92,7 @@ def read_boxes(path: Path, frame: Frame = "upright") -> UserBoxes:
             continue
         try:
             image_id, faces = _line(json.loads(line))
-        except (ValueError, TypeError, KeyError) as error:
+        except (ValueError, TypeError, KeyError, IndexError, OverflowError) as error:
             raise InvalidInputError(f"{path}, line {number}: {error}") from error
         if image_id in found:
             raise InvalidInputError(f"{path}, line {number}: a second line for {image_id}")

@@ -145,12 +145,16 @@ def train_denoiser(
     bank : CropBank
     folder : Path
         Checkpoint and loss curve; a training that was stopped goes on from there.
+    schedule : Schedule
+    settings : DenoiserSettings
+    seed : int
     on_save : callable, optional
         Called with the step and the averaged network.
 
     Returns
     -------
-    Styled, with averaged parameters
+    Styled
+        With averaged parameters.
     """
     torch.manual_seed(seed)
     latents = encode_bank(autoencoder, bank, settings.unmasked_weight)
@@ -161,7 +165,6 @@ def train_denoiser(
     )
     averaged = Styled(make_denoiser(n_channels, size, settings), network.styles.detach().numpy())
     importance = _importance(autoencoder, settings.channel_power)  # (C, 1, 1)
-    subject = torch.from_numpy(bank.subject)
     chance = torch.from_numpy(balanced_chance(bank.categories[:, 0]))
 
     def losses(network: nn.Module, n: int, random: torch.Generator) -> dict[str, Tensor]:
@@ -173,7 +176,7 @@ def train_denoiser(
         time = _times(len(rows), settings.shift, random)
         noise = torch.randn(target.shape, generator=random)
         noisy = torch.lerp(target, noise, time[:, None, None, None])
-        style = _shaken(network.styles[subject[rows]], settings, random)
+        style = _shaken(network.styles[torch.from_numpy(bank.subject)[rows]], settings, random)
         clean = network.denoiser(noisy, context, planes, style, time)
         weight = latents.weight[rows] / time.clamp_min(settings.least_time).square()[:, None, None, None]
         loss = flow_matching_loss(clean * importance, target * importance, weight)
