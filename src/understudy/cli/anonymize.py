@@ -95,7 +95,7 @@ def anonymize(settings: Anonymize) -> RunSummary:
 
 def describe(summary: RunSummary, output: str) -> str:
     """What became of a collection, in a few lines."""
-    counts = ", ".join(f"{n} {status}" for status, n in sorted(summary.counts.items()) if n) or "nothing was found"
+    counts = ", ".join(f"{n} {status}" for status, n in sorted(summary.counts.items()) if n) or "none"
     regions = ", ".join(f"{n} {kind}" for kind, n in sorted(summary.outcomes.items()) if n) or "none"
     resumed = f", {summary.n_resumed} of them by an earlier run" if summary.n_resumed else ""
     lines = [
