@@ -18,7 +18,7 @@ class MembraneBlender:
 
     The difference between the canvas and the understudy's own rendering of the surroundings is known in a ring outside
     the mask. It is spread inwards (push-pull interpolation, Gortler et al. 1996, doi:10.1145/237170.237200) and fades
-    with the distance from the edge to the ring's median. Nothing under any mask is read.
+    with the distance from the edge to nothing. Nothing under any mask is read.
 
     Parameters
     ----------
@@ -32,7 +32,7 @@ class MembraneBlender:
         Whether noise of the ring's strength is added, since a generator's skin is cleaner than a camera's.
     """
 
-    def __init__(self, ring: float = 0.05, fade: float = 0.08, limit: float = 60.0, grain: bool = True) -> None:
+    def __init__(self, ring: float = 0.05, fade: float = 0.04, limit: float = 40.0, grain: bool = True) -> None:
         self.ring = ring
         self.fade = fade
         self.limit = limit
@@ -82,13 +82,11 @@ class MembraneBlender:
     def _correction(
         self, difference: NDArray[np.float32], ring: NDArray[np.bool_], mask: NDArray[np.bool_], longer: int
     ) -> NDArray[np.float32]:
-        """Local correction at the edge, the ring's median further in.  (h, w, 3)"""
-        bounded = np.clip(difference, -self.limit, self.limit)
-        middle = np.clip(np.median(bounded[ring], axis=0), -self.limit / 3, self.limit / 3).astype(np.float32)
-        local = spread(bounded, ring)
+        """Full correction at the edge, none further in: a coloured wall must not tint a face.  (h, w, 3)"""
+        local = spread(np.clip(difference, -self.limit, self.limit), ring)
         depth = cv2.distanceTransform(mask.astype(np.uint8), cv2.DIST_L2, 3)
-        weight = np.exp(-depth / max(self.fade * longer, 1.0)).astype(np.float32)[..., None]
-        return np.asarray(middle + (local - middle) * weight, np.float32)
+        weight = np.exp(-np.maximum(depth - 1, 0) / max(self.fade * longer, 1.0)).astype(np.float32)[..., None]
+        return np.asarray(local * weight, np.float32)
 
 
 def spread(values: NDArray[np.float32], known: NDArray[np.bool_]) -> NDArray[np.float32]:
