@@ -39,18 +39,43 @@ def measure_ita(
     float
         NaN where too little skin lies inside the picture.
     """
+    pixels = _skin_pixels(view, xyxy, keypoints, visibility)
+    return float(np.median(ita_deg(pixels))) if len(pixels) else float("nan")
+
+
+def measure_skin_lab(
+    view: NDArray[np.uint8],
+    xyxy: NDArray[np.floating],
+    keypoints: NDArray[np.floating],
+    visibility: NDArray[np.floating],
+) -> NDArray[np.float64]:
+    """Median CIELAB colour of the same pixels as in ``measure_ita``, whose parameters these are.
+
+    Returns
+    -------
+    (3,) float64
+        NaN where too little skin lies inside the picture.
+    """
+    pixels = _skin_pixels(view, xyxy, keypoints, visibility)
+    return np.asarray(np.median(lab(pixels), axis=0) if len(pixels) else np.full(3, np.nan), np.float64)
+
+
+def _skin_pixels(
+    view: NDArray[np.uint8],
+    xyxy: NDArray[np.floating],
+    keypoints: NDArray[np.floating],
+    visibility: NDArray[np.floating],
+) -> NDArray[np.uint8]:
+    """(N, 3) sRGB pixels of the patches that have a colour of skin and about the lightness of most; N may be 0."""
     centers, radius = _patches(np.asarray(xyxy, np.float64), np.asarray(keypoints, np.float64), np.asarray(visibility))
     pixels = _pixels(view, centers, radius)
-    if len(pixels) < MIN_PIXELS:
-        return float("nan")
     value = lab(pixels)
     lightness = value[:, 0]
     skin = (value[:, 2] > 0) & (value[:, 1] > -5) & (lightness > 4) & (lightness < 98)
     if skin.sum() < MIN_PIXELS:
-        return float("nan")
+        return pixels[:0]
     middle = np.median(lightness[skin])
-    near = skin & (np.abs(lightness - middle) < 15)
-    return float(np.median(ita_deg(pixels[near])))
+    return pixels[skin & (np.abs(lightness - middle) < 15)]
 
 
 def ita_bin(ita: float) -> int:
