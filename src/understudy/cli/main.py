@@ -22,6 +22,7 @@ COMMANDS = {
     "detect": "say who is found where, one JSON line a picture",
     "train": "train a generator",
     "export": "export a trained generator to ONNX",
+    "serve": "anonymise pictures for devices: a small server and a page for trying out",
     "models": "list, fetch and check weights",
     "status": "say how far a run has come",
     "demo": "replace the people in two public-domain portraits",

@@ -20,11 +20,11 @@ from understudy.config.schema import SCHEMAS
 from understudy.errors import ConfigError
 
 PATH_KEYS = frozenset(
-    {"input", "output", "boxes", "before", "after", "runs", "labels", "work", "model", "generator.model"}
+    {"input", "output", "boxes", "before", "after", "runs", "labels", "work", "model", "generator.model", "token_file"}
 )
 """Keys whose values are taken literally, whatever characters they hold."""
 
-_OPTIONAL_PATHS = frozenset({"boxes", "work"})
+_OPTIONAL_PATHS = frozenset({"boxes", "work", "token_file"})
 _ASSIGNMENT = re.compile(r"(?P<prefix>\+{0,2})(?P<key>[A-Za-z_][\w./@-]*)=(?P<value>.*)", re.DOTALL)
 _NOISE = re.compile(
     r"full_key:|object_type=|reference_type=|See https|Config search path|provider=|Set the environment"

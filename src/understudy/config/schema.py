@@ -140,5 +140,56 @@ class Export:
     """Show the traceback of an error."""
 
 
-SCHEMAS = {"anonymize": Anonymize, "detect": Detect, "train": Train, "export": Export}
+@dataclass
+class Serve:
+    """``understudy serve``: the main job as a small server."""
+
+    host: str = "127.0.0.1"
+    """Address that it is bound to; any but this machine's own (127.0.0.1, localhost) asks for a token."""
+    port: int = 8765
+    """0: any free one."""
+    hosts: list[str] = field(default_factory=list)
+    """Further names under which it is reached, behind a proxy; they ask for a token too."""
+    token_file: str | None = None
+    """A file that holds the bearer token; the environment variable UNDERSTUDY_TOKEN does too."""
+    max_bytes: int = 33_554_432
+    """Larger bodies are refused while they come in."""
+    max_bytes_held: int = 268_435_456
+    """Bytes of all bodies in the server."""
+    max_pixels: int = 40_000_000
+    """Larger pictures are refused, from their header."""
+    max_waiting: int = 8
+    """Pictures that wait while another is worked on."""
+    max_connections: int = 256
+    """Further connections are turned away."""
+    requests_per_minute: float = 120.0
+    """Of one client address, in the long run; 0: no limit."""
+    burst: int = 30
+    """Requests of one client address that may come at once."""
+    header_s: float = 10.0
+    """Seconds until the head of a request must be here."""
+    body_s: float = 60.0
+    """Seconds until its body must be here, and until an answer must have been fetched."""
+    stop_s: float = 30.0
+    """Seconds that the picture that is worked on is waited for at the end."""
+    seed: int = 0
+    """Another seed gives other understudies."""
+    mark: bool = True
+    """Declare in the picture's XMP that it was composited with generated parts."""
+    n_attempts: int = 3
+    """Seeds that are tried before a face is filled."""
+    context: float = 1.45
+    """Side of the generator's window over the longer side of the region."""
+    debug: bool = False
+    """Show the traceback of an error."""
+    detector: Component = MISSING
+    residual: Component = MISSING
+    generator: Component = MISSING
+    guard: Component = MISSING
+    blender: Component = MISSING
+    attributes: Component = MISSING
+    runtime: Runtime = field(default_factory=Runtime)
+
+
+SCHEMAS = {"anonymize": Anonymize, "detect": Detect, "train": Train, "export": Export, "serve": Serve}
 """Schema of each command's primary config, by the config's name."""

@@ -1,0 +1,1 @@
+"""The small server for devices: a picture in, the anonymised picture out, nothing kept."""
