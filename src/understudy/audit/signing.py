@@ -266,7 +266,7 @@ def folder_digest(folder: Path) -> dict[str, Any]:
     """A digest of all files of a collection, by name and content.
 
     The digest is the SHA-256 of lines ``<sha256 of the file>  <path with slashes>``, sorted by path, each with a
-    newline at its end: what `find . -type f | sort | xargs sha256sum` lists. Hidden files and unfinished writes are left out.
+    newline at its end, as `sha256sum` lists them. Hidden files and unfinished writes are left out.
 
     Parameters
     ----------

@@ -1,0 +1,237 @@
+"""How the report says things: names of metrics, numbers with their units, what a status means."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from understudy.audit.plots import MINUS, THIN, number, percent, share_digits
+
+DASH = "\u2013"
+
+
+@dataclass(frozen=True)
+class Wording:
+    """What readers are told of a metric."""
+
+    section: str
+    title: str
+    null: str = "null edit"
+    """What ``null_value`` is for this metric."""
+    signed: bool = False
+
+
+SECTIONS: Mapping[str, str] = {
+    "privacy": "Privacy",
+    "residual": "Residual faces",
+    "drift": "Drift of attributes",
+    "beautification": "Beautification",
+    "fidelity": "Fidelity",
+    "utility": "Utility",
+    "resemblance": "Resemblance",
+    "other": "Other figures",
+}
+"""Sections in their order; the last one only where something belongs nowhere else, so that nothing is dropped."""
+
+QUESTIONS: Mapping[str, str] = {
+    "privacy": "Can people still be recognised?",
+    "residual": "Are there faces that were not replaced?",
+    "drift": "Do people look like another group of people than before?",
+    "beautification": "Do people look retouched?",
+    "fidelity": "Did everything else stay as it was?",
+    "utility": "Do detectors still find what they found?",
+    "resemblance": "Does an understudy look like another real person, or all like one?",
+    "other": "",
+}
+
+METHODS: Mapping[str, str] = {
+    "privacy": (
+        "An attacker is a face recogniser. It is shown each anonymised face and searches for the person among "
+        "the original faces (rank-1 and CMC), or says whether two pictures show one person at a threshold "
+        "that lets through so many original impostors (FAR). A face that it cannot find counts as not "
+        "recognised. Attackers with +ridge or +metric in their name were retrained on anonymised faces of "
+        "other people. An attacker that served as the anonymiser's guard is not independent and cannot carry "
+        "the verdict."
+    ),
+    "residual": (
+        "A face is residual where its pixels differ from the original by no more than a re-encoding does, or "
+        "where what a second detector finds in its place passes for the original."
+    ),
+    "drift": (
+        "Each face is read before, after and, where there is one, in a null edit (the same picture with "
+        "nothing replaced). Tests are paired and compare after with the null edit, so that a meter that "
+        "wavers by itself does not count; p-values are adjusted by Holm's method. Total variation and Jensen- "
+        "Shannon distance are never 0 by chance: read them beside their floor. All attributes are perceived "
+        "ones, unless labels were given."
+    ),
+    "beautification": (
+        "Each part of the index is signed so that more is the direction of a retouch, in spreads (sd) of that "
+        "part between the people of before, net of the null edit. 0 is no change; read sharpness beside the "
+        "index."
+    ),
+    "fidelity": (
+        "Pixels outside the masks, the seam at their edge, and the shift of keypoints, each beside the null edit."
+    ),
+    "utility": "Boxes that a detector finds before are taken as the truth for those that it finds after.",
+    "resemblance": (
+        "The nearest other person of each understudy, beside the nearest other person of each original: of "
+        "many people somebody is always near, so real people are the yardstick."
+    ),
+    "other": "",
+}
+"""How a section was measured, in general; sentences of the audit itself stand beside it."""
+
+METRICS: Mapping[str, Wording] = {
+    "rank1_rate": Wording("privacy", "Right person ranked first (rank-1)", "chance"),
+    "raw_rank1_rate": Wording("privacy", "The same on other originals (raw control)", "chance"),
+    "gallery_size": Wording("privacy", "People in the gallery", ""),
+    "eer": Wording("privacy", "Equal error rate (0.5 is guessing)", "raw control"),
+    "face_not_found_share": Wording("privacy", "Faces that the attacker could not find", "raw control"),
+    "residual_share": Wording("residual", "Faces that are still the original"),
+    "unmatched_share": Wording("residual", "Faces of before without a match after"),
+    "total_variation": Wording("drift", "Total variation", "floor"),
+    "js_distance": Wording("drift", "Jensen-Shannon distance", "floor"),
+    "asymmetric_change": Wording("drift", "Change in one direction"),
+    "entropy_drift": Wording("drift", "Entropy", signed=True),
+    "changed_share": Wording("drift", "Faces that read otherwise than before"),
+    "net_changed_share": Wording("drift", "The same, net of the null edit", "", signed=True),
+    "share_drift": Wording("drift", "Share of a category", "", signed=True),
+    "mean_drift": Wording("drift", "Mean", signed=True),
+    "standardised_drift": Wording("drift", "Mean, in standard deviations", signed=True),
+    "mean_abs_change": Wording("drift", "Mean size of the change"),
+    "variance_ratio": Wording("drift", "Variance ratio (under 1: alike)", "no change"),
+    "invalid_share": Wording("drift", "Readings that could not be made"),
+    "group_gap": Wording("drift", "Largest gap between groups", "floor"),
+    "beautification_drift": Wording("beautification", "Beautification", signed=True),
+    "context_changed_share": Wording("fidelity", "Pixels changed outside the masks"),
+    "seam_visibility": Wording("fidelity", "Visibility of the seam (log ratio)", "before", signed=True),
+    "keypoint_nme": Wording("fidelity", "Shift of keypoints, of the face's size"),
+    "average_precision": Wording("utility", "Average precision against the boxes of before"),
+    "resembling_share": Wording("resemblance", "Understudies that resemble another person", "expected"),
+    "effective_people": Wording("resemblance", "Effective number of different people (Vendi)", "originals"),
+}
+"""Metrics that have words of their own; all others are named by their code name."""
+
+_SECTION_PATTERNS = (
+    ("privacy", r"rank\d|cmc|tar_at|attack|re_?identif"),
+    ("residual", r"residual|unmatched|unchanged|missed|detector_miss"),
+    ("beautification", r"beauti"),
+    ("utility", r"average_precision|^ap(_|\d|$)|recall|detected"),
+    ("resemblance", r"resembl|effective_people|diversity|nearest"),
+    ("fidelity", r"context|seam|keypoint|nme|pose|openness|opening|expression|fid|kid|frechet|ssim|psnr|lpips|mask"),
+    ("drift", r"drift|variation|distance|transition|gap|entropy|ratio"),
+)
+"""Where a metric without words of its own is told: the first pattern that its name holds."""
+
+STATUS_WORDS: Mapping[str, str] = {
+    "ok": "",
+    "too_few": "withheld: too few people",
+    "not_measured": "not measured",
+    "undecided": "undecided: the data carry no verdict",
+}
+_SELECTED_ATTACKER = "served as the guard: not independent"
+_SELECTED_ESTIMATOR = "used by the anonymiser: not independent"
+
+VERDICTS: Mapping[str, str] = {
+    "pass": "pass",
+    "passed": "pass",
+    "fail": "fail",
+    "failed": "fail",
+    "undecided": "undecided",
+}
+"""What gates and verdicts may be called, and what the report calls them."""
+VERDICT_WORDS: Mapping[str, str] = {"pass": "Passed", "fail": "Failed", "undecided": "Undecided"}
+
+
+def wording(metric: str) -> Wording:
+    """The words for a metric; where there are none, those that follow from its name."""
+    if metric in METRICS:
+        return METRICS[metric]
+    if rank := re.fullmatch(r"rank(\d+)_rate", metric):
+        return Wording("privacy", f"Right person among the first {rank[1]}", "chance")
+    if far := re.fullmatch(r"tar_at_far_(1e-\d+|[\d.]+)", metric):
+        return Wording("privacy", f"Accepted as the same person at FAR {far[1]}", "raw control")
+    section = next((name for name, pattern in _SECTION_PATTERNS if re.search(pattern, metric)), "other")
+    return Wording(section, spoken(metric), signed=metric.endswith("_drift"))
+
+
+def spoken(name: str) -> str:
+    """A code name as words: "skin_tone/dark" is "skin tone: dark"."""
+    return name.replace("/", ": ").replace("_", " ").strip()
+
+
+def sentence_case(text: str) -> str:
+    """The same with a capital at its start."""
+    return text[:1].upper() + text[1:]
+
+
+def status_words(row: Mapping[str, Any]) -> str:
+    """What a row's status means, in words; empty where it is simply measured."""
+    status = str(row.get("status", ""))
+    if status == "selected":
+        return _SELECTED_ATTACKER if wording(str(row["metric"])).section == "privacy" else _SELECTED_ESTIMATOR
+    return STATUS_WORDS.get(status, spoken(status))
+
+
+def value_words(row: Mapping[str, Any], key: str = "value") -> str:
+    """One of a row's numbers with its unit; a dash where there is none."""
+    value = row.get(key)
+    return quantity(value, str(row.get("unit") or ""), _digits(row), signed=wording(str(row["metric"])).signed)
+
+
+def interval_words(row: Mapping[str, Any]) -> str:
+    """A row's interval, "2.1 % to 4.3 %"; a dash where there is none."""
+    if row.get("ci_low") is None or row.get("ci_high") is None:
+        return DASH
+    return f"{value_words(row, 'ci_low')} to {value_words(row, 'ci_high')}"
+
+
+def null_words(row: Mapping[str, Any]) -> str:
+    """What the figure is where nothing happened, and what that means for this metric."""
+    if row.get("null_value") is None:
+        return DASH
+    named = wording(str(row["metric"])).null
+    return value_words(row, "null_value") + (f" ({named})" if named else "")
+
+
+def p_words(p: float | None) -> str:
+    """A p-value with as many digits as anybody needs."""
+    if p is None:
+        return DASH
+    return "< 0.001" if p < 0.001 else f"{p:.3f}" if p < 0.1 else f"{p:.2f}"
+
+
+def quantity(value: float | None, unit: str, digits: int | None = None, *, signed: bool = False) -> str:
+    """A number with its unit; shares in per cent, and a plus before rises where a sign matters.
+
+    Parameters
+    ----------
+    value : float or None
+    unit : str
+        As the table has it.
+    digits : int, optional
+        After the point, of shares.
+    signed : bool
+    """
+    if value is None:
+        return DASH
+    if unit == "share":
+        text = percent(value, digits)
+    elif unit in ("subjects", "people", "faces", "pictures"):
+        text = f"{value:,.0f}"
+    else:
+        text = number(value) + {"": "", "deg": "\u00b0"}.get(unit, f"{THIN}{unit}")
+    return f"+{text}" if signed and value > 0 and not text.startswith(MINUS) else text
+
+
+def _digits(row: Mapping[str, Any]) -> int | None:
+    if row.get("unit") != "share":
+        return None
+    return min(share_digits(row.get("value"), row.get("ci_low"), row.get("ci_high")), 2)
+
+
+def verdict_word(value: object) -> str:
+    """One of "pass", "fail" and "undecided"; what is none of them is undecided."""
+    return VERDICTS.get(str(value), "undecided")
