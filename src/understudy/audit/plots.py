@@ -141,13 +141,21 @@ def number(value: float | None, digits: int = 3) -> str:
     return text.replace("-", MINUS)
 
 
+def fixed(value: float, decimals: int) -> str:
+    """A number with so many digits after the point, and a true minus where it is not 0."""
+    text = f"{value:,.{decimals}f}"
+    return text.removeprefix("-") if not text.strip("-0.,") else text.replace("-", MINUS)
+
+
 def percent(share: float | None, digits: int | None = None) -> str:
     """A share in per cent; digits after the point follow from its size where they are not given."""
     if share is None or math.isnan(share):
         return "\u2013"
     if digits is None:
         digits = share_digits(share)
-    return f"{100 * share:.{digits}f}{THIN}%".replace("-", MINUS)
+    if share in (0, 1):
+        digits = 0  # none and all are said without digits, so that they are told from nearly none and nearly all
+    return f"{fixed(100 * share, digits)}{THIN}%"
 
 
 def share_digits(*shares: float | None) -> int:

@@ -6,7 +6,7 @@ import math
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
-from understudy.audit.plots import WIDTH, Canvas, Plot, Span, shorten, ticks
+from understudy.audit.plots import WIDTH, Canvas, Plot, Span, number, percent, shorten, ticks
 
 _LABEL_WIDTH = 132
 _RIGHT = WIDTH - 8
@@ -19,7 +19,8 @@ def group_plot(
     write: Callable[[float | None], str],
     *,
     everybody: float | None = None,
-    zero: bool = False,
+    unit: str = "",
+    signed: bool = False,
 ) -> Plot | None:
     """A dot with its interval for each group; None without groups.
 
@@ -32,23 +33,31 @@ def group_plot(
         A number as readers see it.
     everybody : float, optional
         The figure over all groups, drawn as a line.
-    zero : bool
-        Draw a line at 0, for figures that have a sign.
+    unit : str
+        Stands under the axis, so that its numbers can do without.
+    signed : bool
+        Draw a line at 0.
     """
     if not groups:
         return None
     known = [v for g in groups for v in (_get(g, "value"), _get(g, "ci_low"), _get(g, "ci_high")) if v is not None]
     known += [everybody] if everybody is not None else []
     low, high = (min(known), max(known)) if known else (0.0, 1.0)
-    low, high = (min(low, 0.0), max(high, 0.0)) if zero or low >= 0 else (low, high)
+    low, high = (min(low, 0.0), max(high, 0.0)) if signed or low >= 0 else (low, high)
     pad = (high - low) * 0.04 or 0.05
     x = Span(low - (pad if low < 0 else 0), high + pad, _LABEL_WIDTH, _RIGHT)
     bottom = 12 + _STEP * len(groups)
-    canvas = Canvas(bottom + 24)
-    for tick in ticks(x.low, x.high, 4):
-        canvas.line(x(tick), 6, x(tick), bottom, "grid")
-        canvas.text(x(tick), bottom + 16, write(tick), anchor="middle" if x(tick) < _RIGHT - 12 else "end")
-    if zero:
+    canvas = Canvas(bottom + 40)
+    marks = ticks(x.low, x.high, 4)
+    digits = 0 if all(float(round(100 * mark, 6)).is_integer() for mark in marks) else 1
+    for mark in marks:
+        canvas.line(x(mark), 6, x(mark), bottom, "grid")
+        text = percent(mark, digits) if unit == "share" else number(mark)
+        text = f"+{text}" if signed and mark > 0 else text
+        canvas.text(x(mark), bottom + 16, text, anchor="middle" if x(mark) < _RIGHT - 12 else "end")
+    named = {"share": "share of faces", "": "", "deg": "degrees", "sd": "standard deviations (sd)"}.get(unit, unit)
+    canvas.text((_LABEL_WIDTH + _RIGHT) / 2, bottom + 34, named, "legend", "middle")
+    if signed:
         canvas.line(x(0), 6, x(0), bottom, "axis")
     if everybody is not None:
         canvas.line(x(everybody), 6, x(everybody), bottom, "everybody")
@@ -82,7 +91,7 @@ def _dot(canvas: Canvas, x: Span, y: float, group: Mapping[str, Any]) -> None:
     canvas.text(_LABEL_WIDTH - 10, y + 4, f"{name} ({n:,})", "label", "end")
     value, low, high = (_get(group, key) for key in ("value", "ci_low", "ci_high"))
     if value is None:
-        canvas.text(_LABEL_WIDTH + 4, y + 4, "too few, or not measured", "tick")
+        canvas.text(_LABEL_WIDTH + 4, y + 4, "too few, or not measured", "withheld")
         return
     if low is not None and high is not None:
         canvas.line(x(low), y, x(high), y, "whisker")

@@ -58,7 +58,7 @@ def _with_interval(row: Record) -> str:
     """A value with its interval and n; the page tells the level of all intervals at one place."""
     interval = interval_words(row)
     bounds = "no interval" if row.get("ci_low") is None else f"interval {interval}"
-    return f"{value_words(row)} ({bounds}, n = {row['n']:,})"
+    return f"{value_words(row)} ({bounds}, n\u00a0=\u00a0{row['n']:,})"
 
 
 def _listed(names: Sequence[str]) -> str:
@@ -147,12 +147,17 @@ def _drift(rows: Sequence[Record]) -> list[str]:
     return said
 
 
+def _equals(row: Record) -> str:
+    said = p_words(row["p_adjusted"])
+    return said if said.startswith("<") else f"=\u00a0{said}"
+
+
 def _moved(row: Record) -> str:
     if row["metric"] == "mean_drift":
         bounds = "" if row["ci_low"] is None else f", interval {interval_words(row)}"
-        return f"{spoken(row['attribute'])} ({value_words(row)}{bounds}, p {p_words(row['p_adjusted'])})"
+        return f"{spoken(row['attribute'])} ({value_words(row)}{bounds}, p\u00a0{_equals(row)})"
     floor = "" if row["null_value"] is None else f" where chance gives {value_words(row, 'null_value')}"
-    return f"{spoken(row['attribute'])} (total variation {value_words(row)}{floor}, p {p_words(row['p_adjusted'])})"
+    return f"{spoken(row['attribute'])} (total variation {value_words(row)}{floor}, p\u00a0{_equals(row)})"
 
 
 def _beautification(rows: Sequence[Record]) -> list[str]:
@@ -192,8 +197,8 @@ def _utility(rows: Sequence[Record]) -> list[str]:
     found = _of(rows, "average_precision")
     if not found:
         return []
-    told = [f"{row['attribute'] or 'the detector'}: {_with_interval(row)}" for row in found[:3]]
-    return [f"A detector finds after what it found before with an average precision of {'; '.join(told)}."]
+    told = [_with_interval(row) + (f" for {spoken(row['attribute'])}" if row["attribute"] else "") for row in found[:3]]
+    return [f"Detectors find after what they found before with an average precision of {_listed(told)}."]
 
 
 def _resemblance(rows: Sequence[Record]) -> list[str]:
@@ -202,10 +207,8 @@ def _resemblance(rows: Sequence[Record]) -> list[str]:
     if near:
         worst = max(near, key=lambda row: row["value"])
         null = worst.get("null_value")
-        expected = "" if null is None else f"; {quantity(null, worst['unit'])} is expected of real people"
-        said.append(
-            f"{_with_interval(worst)} of the understudies are as near to another person as few people are{expected}."
-        )
+        expected = "" if null is None else f"; {quantity(null, worst['unit'])} is what real people do"
+        said.append(f"{_with_interval(worst)} of the understudies look unusually like another real person{expected}.")
     people = _of(rows, "effective_people")
     if people:
         said.append(f"The understudies are as diverse as {quantity(people[0]['value'], '')} different people.")

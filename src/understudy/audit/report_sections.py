@@ -35,18 +35,18 @@ from understudy.errors import InvalidInputError
 Record = Mapping[str, Any]
 COLUMNS: Mapping[str, str] = {
     "title": "Figure",
-    "of": "Of",
     "group": "Group",
     "value": "Value",
     "interval": "Interval",
     "n": "n",
-    "null": "If nothing had happened",
-    "p": "p (Holm)",
+    "missing": "Missing",
+    "null": "If nothing happened",
+    "p": "p",
     "remark": "Remark",
 }
 """Columns of a section's tables; those in which nothing stands are left out."""
-_NUMBERS = frozenset({"value", "interval", "n", "null", "p"})
-_GROUP_METRICS = ("rank1_rate", "residual_share", "total_variation", "mean_drift", "beautification_drift")
+_NUMBERS = frozenset({"value", "interval", "n", "missing", "null", "p"})
+_GROUP_METRICS = ("rank1_rate", "residual_share", "net_changed_share", "mean_drift", "beautification_drift")
 """What is drawn by group where the audit names nothing itself."""
 _EMPTY = ("", "\u2013")
 
@@ -75,6 +75,11 @@ class GateView:
     def words(self) -> str:
         """The verdict in a word."""
         return VERDICT_WORDS[self.verdict]
+
+    @property
+    def title(self) -> str:
+        """Its name as readers see it."""
+        return sentence_case(spoken(self.name))
 
 
 @dataclass(frozen=True)
@@ -151,7 +156,8 @@ def sentences(found: object) -> tuple[str, ...]:
         return tuple(said)
     if isinstance(found, list | tuple):
         return tuple(part for item in found for part in sentences(item))
-    return (sentence_case(str(found)),)
+    text = sentence_case(str(found).strip())
+    return (text if text.endswith((".", "!", "?")) else f"{text}.",)
 
 
 def _section(
@@ -200,14 +206,14 @@ def _table(caption: str, rows: Iterable[Record]) -> FigureTable:
 
 
 def _written(row: Record) -> dict[str, str]:
-    missing = f" ({row['n_missing']:,} missing)" if row.get("n_missing") else ""
     return {
         "title": wording(str(row["metric"])).title,
         "of": spoken(str(row["attribute"])),
         "group": "everybody" if row["group"] == "overall" else spoken(str(row["group"]).replace("=", ": ", 1)),
         "value": value_words(row),
         "interval": interval_words(row),
-        "n": f"{row['n']:,}{missing}",
+        "n": f"{row['n']:,}",
+        "missing": f"{row['n_missing']:,}" if row.get("n_missing") else "",
         "null": null_words(row),
         "p": p_words(row.get("p_adjusted")),
         "remark": status_words(row),
@@ -264,7 +270,7 @@ def _group_plots(
         unit = str(row.get("unit") or next((member["unit"] for member in members if member.get("unit")), ""))
         short = [{**member, "group": _short(str(member["group"]), members)} for member in members]
         write = partial(quantity, unit=unit, signed=words.signed)
-        draw = partial(group_plot, title, short, write, everybody=row.get("value"), zero=words.signed)
+        draw = partial(group_plot, title, short, write, everybody=row.get("value"), unit=unit, signed=words.signed)
         wanted.append((f"groups of {metric}", draw))
     return wanted
 

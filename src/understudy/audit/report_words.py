@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+import math
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from understudy.audit.plots import MINUS, THIN, number, percent, share_digits
+from understudy.audit.plots import THIN, fixed, number, percent
 
 DASH = "\u2013"
+_COUNTED = frozenset({"subjects", "people", "faces", "pictures"})
 
 
 @dataclass(frozen=True)
@@ -84,8 +86,8 @@ METHODS: Mapping[str, str] = {
 """How a section was measured, in general; sentences of the audit itself stand beside it."""
 
 METRICS: Mapping[str, Wording] = {
-    "rank1_rate": Wording("privacy", "Right person ranked first (rank-1)", "chance"),
-    "raw_rank1_rate": Wording("privacy", "The same on other originals (raw control)", "chance"),
+    "rank1_rate": Wording("privacy", "Right person ranked first (rank\u20111)", "chance"),
+    "raw_rank1_rate": Wording("privacy", "Rank\u20111 on other originals (raw control)", "chance"),
     "gallery_size": Wording("privacy", "People in the gallery", ""),
     "eer": Wording("privacy", "Equal error rate (0.5 is guessing)", "raw control"),
     "face_not_found_share": Wording("privacy", "Faces that the attacker could not find", "raw control"),
@@ -94,12 +96,12 @@ METRICS: Mapping[str, Wording] = {
     "total_variation": Wording("drift", "Total variation", "floor"),
     "js_distance": Wording("drift", "Jensen-Shannon distance", "floor"),
     "asymmetric_change": Wording("drift", "Change in one direction"),
-    "entropy_drift": Wording("drift", "Entropy", signed=True),
+    "entropy_drift": Wording("drift", "Change of entropy", signed=True),
     "changed_share": Wording("drift", "Faces that read otherwise than before"),
-    "net_changed_share": Wording("drift", "The same, net of the null edit", "", signed=True),
-    "share_drift": Wording("drift", "Share of a category", "", signed=True),
-    "mean_drift": Wording("drift", "Mean", signed=True),
-    "standardised_drift": Wording("drift", "Mean, in standard deviations", signed=True),
+    "net_changed_share": Wording("drift", "Changed faces, net of the null edit", "", signed=True),
+    "share_drift": Wording("drift", "Change of a share", "", signed=True),
+    "mean_drift": Wording("drift", "Change of the mean", signed=True),
+    "standardised_drift": Wording("drift", "Change of the mean, in standard deviations", signed=True),
     "mean_abs_change": Wording("drift", "Mean size of the change"),
     "variance_ratio": Wording("drift", "Variance ratio (under 1: alike)", "no change"),
     "invalid_share": Wording("drift", "Readings that could not be made"),
@@ -131,8 +133,8 @@ STATUS_WORDS: Mapping[str, str] = {
     "not_measured": "not measured",
     "undecided": "undecided: the data carry no verdict",
 }
-_SELECTED_ATTACKER = "served as the guard: not independent"
-_SELECTED_ESTIMATOR = "used by the anonymiser: not independent"
+_SELECTED_ATTACKER = "not independent: the guard's own"
+_SELECTED_ESTIMATOR = "not independent: the anonymiser's own"
 
 VERDICTS: Mapping[str, str] = {
     "pass": "pass",
@@ -176,34 +178,44 @@ def status_words(row: Mapping[str, Any]) -> str:
 
 
 def value_words(row: Mapping[str, Any], key: str = "value") -> str:
-    """One of a row's numbers with its unit; a dash where there is none."""
-    value = row.get(key)
-    return quantity(value, str(row.get("unit") or ""), _digits(row), signed=wording(str(row["metric"])).signed)
+    """One of a row's numbers with its unit, as exact as its interval makes sense; a dash where there is none."""
+    signed = wording(str(row["metric"])).signed
+    return quantity(row.get(key), str(row.get("unit") or ""), _decimals(row), signed=signed)
 
 
 def interval_words(row: Mapping[str, Any]) -> str:
-    """A row's interval, "2.1 % to 4.3 %"; a dash where there is none."""
+    """A row's interval, "2.1 to 4.3 %"; a dash where there is none."""
     if row.get("ci_low") is None or row.get("ci_high") is None:
         return DASH
-    return f"{value_words(row, 'ci_low')} to {value_words(row, 'ci_high')}"
+    low, high = value_words(row, "ci_low"), value_words(row, "ci_high")
+    number_of_low, _, unit_of_low = low.partition(THIN)
+    same_unit = unit_of_low and unit_of_low == high.partition(THIN)[2]
+    return f"{number_of_low if same_unit else low} to {high}"
 
 
 def null_words(row: Mapping[str, Any]) -> str:
     """What the figure is where nothing happened, and what that means for this metric."""
-    if row.get("null_value") is None:
+    value = row.get("null_value")
+    if value is None:
         return DASH
-    named = wording(str(row["metric"])).null
-    return value_words(row, "null_value") + (f" ({named})" if named else "")
+    words = wording(str(row["metric"]))
+    unit, decimals = str(row.get("unit") or ""), _decimals(row)
+    if decimals is not None and 0 < abs(value) < 10.0**-decimals / (100 if unit == "share" else 1):
+        decimals = None  # smaller than what the row's own digits show
+    if decimals is None and unit != "share":
+        value = float(f"{value:.2g}")
+    said = quantity(value, unit, decimals, signed=words.signed)
+    return f"{said} ({words.null})" if words.null else said
 
 
 def p_words(p: float | None) -> str:
     """A p-value with as many digits as anybody needs."""
     if p is None:
         return DASH
-    return "< 0.001" if p < 0.001 else f"{p:.3f}" if p < 0.1 else f"{p:.2f}"
+    return "<\u00a00.001" if p < 0.001 else f"{p:.3f}" if p < 0.1 else f"{p:.2f}"
 
 
-def quantity(value: float | None, unit: str, digits: int | None = None, *, signed: bool = False) -> str:
+def quantity(value: float | None, unit: str, decimals: int | None = None, *, signed: bool = False) -> str:
     """A number with its unit; shares in per cent, and a plus before rises where a sign matters.
 
     Parameters
@@ -211,25 +223,29 @@ def quantity(value: float | None, unit: str, digits: int | None = None, *, signe
     value : float or None
     unit : str
         As the table has it.
-    digits : int, optional
-        After the point, of shares.
+    decimals : int, optional
+        Digits after the point (of the per cents, for shares); three significant ones where they are not given.
     signed : bool
     """
     if value is None:
         return DASH
     if unit == "share":
-        text = percent(value, digits)
-    elif unit in ("subjects", "people", "faces", "pictures"):
+        text = percent(value, decimals)
+    elif unit in _COUNTED:
         text = f"{value:,.0f}"
     else:
-        text = number(value) + {"": "", "deg": "\u00b0"}.get(unit, f"{THIN}{unit}")
-    return f"+{text}" if signed and value > 0 and not text.startswith(MINUS) else text
+        text = number(value) if decimals is None else fixed(value, decimals)
+        text += {"": "", "deg": "\u00b0"}.get(unit, f"{THIN}{unit}")
+    return f"+{text}" if signed and value > 0 and text.strip("0. %") else text
 
 
-def _digits(row: Mapping[str, Any]) -> int | None:
-    if row.get("unit") != "share":
+def _decimals(row: Mapping[str, Any]) -> int | None:
+    """Digits after the point that show two digits of the interval's width; None without an interval."""
+    low, high = row.get("ci_low"), row.get("ci_high")
+    if low is None or high is None or not high > low:
         return None
-    return min(share_digits(row.get("value"), row.get("ci_low"), row.get("ci_high")), 2)
+    width = (high - low) * (100 if row.get("unit") == "share" else 1)
+    return min(max(1 - math.floor(math.log10(width)), 0), 6)
 
 
 def verdict_word(value: object) -> str:
