@@ -28,7 +28,9 @@ TINY = [
     "network.channels=[8,8]",
     "network.n_norm_groups=4",
     "network.head_channels=4",
-    *(f"{network}.{setting}" for network in ("decoder", "denoiser") for setting in FEW),
+    *(f"{network}.{setting}" for network in ("decoder", "denoiser", "sharpen") for setting in FEW),
+    "sharpening.n_sampled=4",
+    "sharpening.critic_channels=[4,4,4]",
 ]
 
 
@@ -57,7 +59,7 @@ def model(labels: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
 def test_training_writes_a_model_folder_and_keeps_its_checkpoints_beside_it(model: Path) -> None:
     assert json.loads((model / "config.json").read_text())["n_steps"] == 2
     assert not (model / "onnx").exists()
-    assert sorted(p.name for p in model.with_name("model.work").iterdir()) == ["decoder", "denoiser"]
+    assert sorted(p.name for p in model.with_name("model.work").iterdir()) == ["decoder", "denoiser", "sharpen"]
     assert all(list(p.glob("checkpoint*")) for p in model.with_name("model.work").iterdir())
 
 

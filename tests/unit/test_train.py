@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import copy
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -11,15 +13,17 @@ from PIL import Image
 
 torch = pytest.importorskip("torch")
 
+from understudy.diffusion.autoencoder import pixels_from_uint8  # noqa: E402
 from understudy.errors import InvalidInputError, StateMismatchError  # noqa: E402 - after the check for torch
 from understudy.train.checkpoint import append_losses, load_checkpoint, save_checkpoint, trim_losses  # noqa: E402
-from understudy.train.data import CropBank, load_records, make_bank, mirror, without_margin  # noqa: E402
+from understudy.train.data import CropBank, cut_off, load_records, make_bank, mirror, without_margin  # noqa: E402
 from understudy.train.denoiser import DenoiserSettings, balanced_chance, train_denoiser  # noqa: E402
 from understudy.train.ema import MovingAverage  # noqa: E402
 from understudy.train.loop import Schedule, fit  # noqa: E402
 from understudy.train.losses import flow_matching_loss, reconstruction_loss  # noqa: E402
 from understudy.train.model import train_model  # noqa: E402
 from understudy.train.run import fit_encoder, train_decoder  # noqa: E402
+from understudy.train.sharpen import Contest, Critic, SharpenSettings, sharpen_decoder  # noqa: E402
 
 TINY = DenoiserSettings(channels=(8, 8), n_norm_groups=4, head_channels=4, n_categories=(6,), style_channels=4)
 
@@ -254,3 +258,85 @@ def test_a_trained_model_can_be_opened_and_used(labels: Path, tmp_path: Path) ->
     latents = np.zeros((1, 4, 4, 4), np.float32)
     planes = np.zeros((1, 1 + config.n_keypoints + 6, 4, 4), np.float32)
     assert networks.denoise(latents, latents, planes, styles.draw(0)[None], 0.5).shape == latents.shape
+
+
+def test_a_picture_that_is_cut_off_keeps_its_face_in_place() -> None:
+    """What is left of the picture is the same, and the box and keypoints moved with it; at most a third is lost."""
+    picture = np.random.default_rng(0).integers(0, 255, (60, 80, 3), np.uint8)
+    xyxy, points = np.array([20, 10, 50, 46.0]), np.array([[30, 20], [40, 20], [35, 28], [31, 36], [39, 36.0]])
+    for seed in range(12):
+        cut, box, moved = cut_off(np.random.default_rng(seed), picture, xyxy, points)
+        x, y = np.rint(xyxy[:2] - box[:2]).astype(int)
+        np.testing.assert_array_equal(cut, picture[y : y + cut.shape[0], x : x + cut.shape[1]])
+        np.testing.assert_allclose(moved + np.array([x, y]), points)
+        inside = (min(box[2], cut.shape[1]) - max(box[0], 0)) * (min(box[3], cut.shape[0]) - max(box[1], 0))
+        assert inside >= 0.65 * 30 * 36
+
+
+def test_categories_from_labels_follow_the_measured_ones(labels: Path) -> None:
+    """skin_tone from the labels is the second category; a label that is not there is not known."""
+    records = load_records(labels, (), ("skin_tone", "absent"))
+    bank = make_bank(records, 1, 0, crop_size=32, measure=lambda *_: (2,))
+    assert bank.categories.tolist() == [[2, i, -1] for i in range(4)]
+
+
+def test_a_training_from_a_model_begins_where_that_model_is(labels: Path, tmp_path: Path) -> None:
+    """With one category more, and learning nothing, the new model draws what the old one draws."""
+    from understudy.diffusion.networks import load_styles
+    from understudy.diffusion.torch_networks import TorchNetworks
+
+    still = Schedule(1, batch_size=4, learning_rate=0.0)
+    common = {
+        "measure": lambda *_: (2,), "categories": ("skin_tone",), "decoder": still, "denoiser": still, "n_crops": 2,
+        "crop_size": 32, "latent_channels": 4, "decoder_channels": (8, 8), "n_norm_groups": 4, "margin_cells": 0,
+    }  # fmt: skip
+    train_model(labels, tmp_path / "w", tmp_path / "old", settings=TINY, **common)  # type: ignore[arg-type]
+    train_model(
+        labels, tmp_path / "w2", tmp_path / "new", settings=replace(TINY, n_categories=(6, 3)),
+        labelled_categories=("age_group",), start=tmp_path / "old", **common,  # type: ignore[arg-type]
+    )  # fmt: skip
+    old, new = TorchNetworks(tmp_path / "old"), TorchNetworks(tmp_path / "new")
+    random = np.random.default_rng(0)
+    x, context = (random.normal(size=(1, 4, 4, 4)).astype(np.float32) for _ in range(2))
+    planes = random.normal(size=(1, 1 + 5 + 6 + 3, 4, 4)).astype(np.float32)
+    style = load_styles(tmp_path / "old").draw(0)[None]
+    np.testing.assert_allclose(
+        new.denoise(x, context, planes, style, 0.5), old.denoise(x, context, planes[:, :-3], style, 0.5), atol=2e-3
+    )
+    np.testing.assert_array_equal(new.encode(np.zeros((1, 3, 32, 32), np.float32)),
+                                  old.encode(np.zeros((1, 3, 32, 32), np.float32)))  # fmt: skip
+    with pytest.raises(InvalidInputError, match="must be the first"):
+        train_model(
+            labels, tmp_path / "w3", tmp_path / "other", settings=TINY, start=tmp_path / "old",
+            **{**common, "categories": ("head_pose",)},  # type: ignore[arg-type]
+        )  # fmt: skip
+
+
+def test_a_sharpened_decoder_changes_and_its_encoder_does_not(bank: CropBank, tmp_path: Path) -> None:
+    """A few steps against a critic: the decoder moves, colours of cells stay near, and a second run repeats it."""
+    made = []
+    for run in range(2):
+        model = fit_encoder(bank, seed=0, latent_channels=4, channels=(8, 8), n_norm_groups=4)
+        before = copy.deepcopy(model)
+        rows = np.arange(len(bank.pixels))
+        sampled = model.encode(pixels_from_uint8(torch.from_numpy(bank.pixels)))
+        settings = SharpenSettings(critic_channels=(4, 4, 4))
+        schedule = Schedule(4, batch_size=4, learning_rate=1e-2, n_warmup_steps=1)
+        sharpen_decoder(model, bank, sampled, rows, tmp_path / str(run), schedule, settings, seed=0)
+        assert torch.equal(model.encoder.weight, before.encoder.weight)
+        made.append(model.decode(sampled).detach())
+        assert (made[-1] - before.decode(sampled)).abs().max() > 1e-3
+    assert torch.equal(made[0], made[1])
+
+
+def test_a_frozen_critic_scores_the_same_and_learns_nothing() -> None:
+    """The decoder's loss gives no gradient to the critic, and the same scores as the critic itself."""
+    torch.manual_seed(0)
+    contest = Contest(torch.nn.Identity(), Critic((4, 4, 4))).eval()
+    pixels, mask = torch.randn(2, 3, 32, 32, requires_grad=True), torch.ones(2, 1, 32, 32)
+    scores = contest.frozen_scores(pixels, mask)
+    torch.testing.assert_close(scores, contest.critic(pixels, mask))
+    scores.sum().backward()
+    assert all(p.grad is None for p in contest.critic.parameters())
+    assert pixels.grad is not None
+    assert pixels.grad.abs().sum() > 0

@@ -89,6 +89,8 @@ class Train:
     """JSON lines: file, face_xyxy, keypoints, subject and the style tags of each picture."""
     output: str = MISSING
     """The model folder that is written."""
+    start: str | None = None
+    """A model folder to start from, in place of random weights: its encoder stays."""
     work: str | None = None
     """Folder of checkpoints and loss curves; OUTPUT.work where left out."""
     seed: int = 0
@@ -106,8 +108,14 @@ class Train:
     n_norm_groups: int = 8
     """Groups of the decoder's normalisation."""
     categories: list[str] = field(default_factory=lambda: ["skin_tone", "head_pose"])
-    """Coarse attributes that condition the denoiser."""
-    style_tags: list[str] = field(default_factory=lambda: ["skin_tone"])
+    """Coarse attributes that condition the denoiser, measured on each crop."""
+    labelled_categories: list[str] = field(
+        default_factory=lambda: ["age_group", "expression", "perceived_gender_expression"]
+    )
+    """More of them, read from the labels (bins counted from 0; a label that is left out or null is not known)."""
+    style_tags: list[str] = field(
+        default_factory=lambda: ["skin_tone", "age_group", "perceived_gender_expression"]
+    )
     """Labels by which a style is drawn."""
     n_steps: int = 8
     """Steps of the sampler, as the model's config will say."""
@@ -122,6 +130,9 @@ class Train:
     """Schedule of the autoencoder's decoder: decoder.n_steps, decoder.batch_size, ..."""
     denoiser: Component = MISSING
     """Schedule of the denoiser: denoiser.n_steps, denoiser.learning_rate, denoiser.n_seconds, ..."""
+    sharpen: Component = MISSING
+    """Schedule of the decoder's training against a critic in the end; sharpen.n_steps=0 leaves it out."""
+    sharpening: Component = MISSING
 
 
 @dataclass
@@ -191,5 +202,61 @@ class Serve:
     runtime: Runtime = field(default_factory=Runtime)
 
 
-SCHEMAS = {"anonymize": Anonymize, "detect": Detect, "train": Train, "export": Export, "serve": Serve}
+@dataclass
+class Audit:
+    """``understudy audit``: what was protected, what was altered, who pays for it."""
+
+    before: str = MISSING
+    """Folder of the originals."""
+    after: str = MISSING
+    """Folder of the anonymised pictures, of any tool; an output folder of understudy is read with its manifest."""
+    output: str = MISSING
+    """Folder that is written: audit.json, tables, report.html."""
+    null: str | None = None
+    """Folder of the same pictures with nothing replaced (generator=null_edit, or re-encoded): the meter's own error."""
+    labels: str | None = None
+    """CSV or Parquet file with what people said of themselves, or annotators of them; see label_format."""
+    cache: str | None = None
+    """Folder of what was read from pictures; OUTPUT/.cache where left out."""
+    keep_readings: bool = True
+    """Keep what was read (embeddings too), so that the next audit of the same pictures takes seconds."""
+    seed: int = 0
+    """Of every resampling: the same seed gives the same figures."""
+    n_boot: int = 1000
+    """Bootstrap draws over people."""
+    n_permutations: int = 999
+    """Shuffles of each permutation test."""
+    level: float = 0.95
+    """Of every interval."""
+    minimum_n: int = 10
+    """People under which a group's figure is withheld."""
+    far_targets: list[float] = field(default_factory=lambda: [1e-2, 1e-3])
+    """False accept rates at which true accepts are counted."""
+    groups: list[str] | None = None
+    """Attributes whose groups are compared; labels and the main perceived ones where left out."""
+    intersections: list[Any] = field(default_factory=lambda: [["skin_tone", "perceived_gender_expression"]])
+    """Lists of attributes that are crossed into groups, where all of them are read."""
+    second_confidence: float = 0.7
+    """Less confident finds of the second detector are no faces."""
+    n_workers: int = 2
+    """Threads that read pictures."""
+    max_pixels: int = 200_000_000
+    """Larger pictures are refused."""
+    debug: bool = False
+    """Show the traceback of an error."""
+    beautification: dict[str, Any] = MISSING
+    """Weights of the index's parts."""
+    gates: dict[str, Any] = MISSING
+    """Limits: each with name, metric, limit, rule, attribute, group, minimum_n, judge, minus_null, allow_undecided."""
+    report: dict[str, Any] = MISSING
+    """html: write report.html; pictures: none or after (a contact sheet); key: PEM file to sign with."""
+    attacker: Component = MISSING
+    detector: Component = MISSING
+    second: Component = MISSING
+    estimator: Component = MISSING
+    label_format: Component = MISSING
+    runtime: Runtime = field(default_factory=Runtime)
+
+
+SCHEMAS = {"anonymize": Anonymize, "detect": Detect, "train": Train, "export": Export, "serve": Serve, "audit": Audit}
 """Schema of each command's primary config, by the config's name."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Mapping, Sequence
+from dataclasses import asdict
 from pathlib import Path
 from typing import Literal
 
@@ -151,7 +152,7 @@ class LatentDiffusionGenerator:
             raise InvalidInputError(f"a condition must have shape ({size}, {size}, 3), got {condition.context.shape}")
         config, networks = self.config, self._networks
         inner = slice(config.margin_px, size - config.margin_px)
-        wanted = {"skin_tone": condition.attributes.skin_tone, "head_pose": condition.attributes.head_pose}
+        wanted = asdict(condition.attributes)
         categories = [-1 if wanted.get(name) is None else wanted[name] for name in config.categories]
         planes = condition_planes(
             condition.replace_mask[None, inner, inner],

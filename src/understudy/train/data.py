@@ -44,6 +44,8 @@ class Record:
     """What is known of the subject, in a fixed order; -1 = not known."""
     plain: bool = True
     """Whether the face would suit anybody: no beard, glasses or make-up."""
+    bins: tuple[int, ...] = ()
+    """Categories that the labels tell, beside those that are measured on a crop; -1 = not known."""
 
 
 @dataclass(frozen=True)
@@ -76,10 +78,10 @@ def without_margin(bank: CropBank, margin_px: int) -> CropBank:
     )
 
 
-def load_records(labels: Path, tag_keys: Sequence[str] = ()) -> list[Record]:
+def load_records(labels: Path, tag_keys: Sequence[str] = (), bin_keys: Sequence[str] = ()) -> list[Record]:
     """Read labels.jsonl: ``file`` (relative to it, or absolute), ``face_xyxy``, ``keypoints``, and what else is there.
 
-    ``subject``, ``plain`` and the tags may be left out.
+    ``subject``, ``plain``, the tags and the bins may be left out.
     """
     records = []
     for n, line in enumerate(labels.read_text().splitlines(), 1):
@@ -87,7 +89,7 @@ def load_records(labels: Path, tag_keys: Sequence[str] = ()) -> list[Record]:
         missing = {"file", "face_xyxy", "keypoints"} - set(row)
         if missing:
             raise InvalidInputError(f"{labels}:{n} lacks {sorted(missing)}")
-        tags = tuple(-1 if row.get(key) is None else int(row[key]) for key in tag_keys)
+        tags, bins = (tuple(-1 if row.get(k) is None else int(row[k]) for k in keys) for keys in (tag_keys, bin_keys))
         records.append(
             Record(
                 path=labels.parent / row["file"],
@@ -96,6 +98,7 @@ def load_records(labels: Path, tag_keys: Sequence[str] = ()) -> list[Record]:
                 keypoints=np.asarray(row["keypoints"], np.float64),
                 tags=tags,
                 plain=bool(row.get("plain", True)),
+                bins=bins,
             )
         )
     if not records:
@@ -114,29 +117,60 @@ def mirror(
 
 
 def change_colour(rng: np.random.Generator, picture: NDArray[np.uint8]) -> NDArray[np.uint8]:
-    """Exposure (rather up than down: the renders are dark), white balance and saturation, all mild."""
+    """Exposure (rather up than down: the renders are dark), white balance and saturation.
+
+    Mostly mild; one picture in eight has a strong cast, one in ten is dim, one in thirty grey.
+    """
     value = picture.astype(np.float32) / 255
     value = value ** rng.uniform(0.65, 1.15) * rng.uniform(0.95, 1.2)
-    value = value * rng.uniform(0.95, 1.05, 3).astype(np.float32)
+    if rng.random() < 0.1:
+        value = value ** rng.uniform(1.0, 1.4) * rng.uniform(0.45, 0.9)
+    cast = 0.22 if rng.random() < 0.125 else 0.05
+    value = value * rng.uniform(1 - cast, 1 + cast, 3).astype(np.float32)
     grey = value.mean(axis=2, keepdims=True)
-    value = grey + (value - grey) * rng.uniform(0.75, 1.15)
+    value = grey + (value - grey) * (0 if rng.random() < 1 / 30 else rng.uniform(0.75, 1.2))
     return np.asarray(np.clip(value * 255, 0, 255), np.uint8)
 
 
 def degrade(rng: np.random.Generator, picture: NDArray[np.uint8]) -> NDArray[np.uint8]:
-    """Now and then a little blur, noise or JPEG."""
-    if rng.random() < 0.15:
-        picture = np.asarray(cv2.GaussianBlur(picture, (0, 0), rng.uniform(0.4, 0.9)), np.uint8)
+    """Now and then blur, fewer pixels, noise or JPEG, as pictures of people far away have."""
+    height, width = picture.shape[:2]
+    if rng.random() < 0.12:
+        picture = np.asarray(cv2.GaussianBlur(picture, (0, 0), rng.uniform(0.4, 1.4)), np.uint8)
+    if rng.random() < 0.12:
+        share = rng.uniform(0.35, 0.8)
+        small = cv2.resize(picture, (round(width * share), round(height * share)), interpolation=cv2.INTER_AREA)
+        picture = np.asarray(cv2.resize(small, (width, height), interpolation=cv2.INTER_CUBIC), np.uint8)
     if rng.random() < 0.2:
-        noise = rng.normal(0, rng.uniform(1, 4), picture.shape)
+        noise = rng.normal(0, rng.uniform(1, 7), picture.shape)
         picture = np.asarray(np.clip(picture + noise, 0, 255), np.uint8)
-    if rng.random() < 0.2:
-        quality = int(rng.integers(60, 95))
+    if rng.random() < 0.25:
+        quality = int(rng.integers(35, 95))
         picture = np.asarray(
             cv2.imdecode(cv2.imencode(".jpg", picture, [cv2.IMWRITE_JPEG_QUALITY, quality])[1], cv2.IMREAD_COLOR),
             np.uint8,
         )
     return picture
+
+
+def cut_off(
+    rng: np.random.Generator, picture: NDArray[np.uint8], xyxy: NDArray[np.float64], keypoints: NDArray[np.float64]
+) -> tuple[NDArray[np.uint8], NDArray[np.float64], NDArray[np.float64]]:
+    """The picture as if its edge ran through the face: up to a third of the box is lost on one side."""
+    height, width = picture.shape[:2]
+    x0, y0, x1, y1 = xyxy
+    share = rng.uniform(0.0, 0.33)
+    side = rng.integers(0, 4)
+    left = int(max(x0 + share * (x1 - x0), 0)) if side == 0 else 0
+    top = int(max(y0 + share * (y1 - y0), 0)) if side == 1 else 0
+    right = int(min(x1 - share * (x1 - x0), width)) if side == 2 else width
+    bottom = int(min(y1 - share * (y1 - y0), height)) if side == 3 else height
+    offset = np.array([left, top], np.float64)
+    return (
+        np.ascontiguousarray(picture[top:bottom, left:right]),
+        xyxy - np.tile(offset, 2),
+        keypoints - offset,
+    )
 
 
 def vary_shape(rng: np.random.Generator, shape: FaceShape) -> FaceShape:
@@ -229,11 +263,15 @@ def _crop(
     picture = change_colour(rng, picture)
     shown = np.ones(len(keypoints))
     bins = () if measure is None else measure(picture, xyxy, keypoints, shown)
+    bins = (*bins, *record.bins)
     picture = degrade(rng, picture)
+    at_edge = rng.random() < 0.07
+    if at_edge:
+        picture, xyxy, keypoints = cut_off(rng, picture, xyxy, keypoints)
     if rng.random() < 0.1:  # a box without keypoints, as a user may give it
         shown = np.zeros(len(keypoints))
     border = rng.choice(np.array([-1, cv2.BORDER_REPLICATE, cv2.BORDER_REFLECT_101]), p=[0.45, 0.35, 0.2])
-    if border >= 0:  # the renders are framed tightly: let half of the windows find something beside the head
+    if border >= 0 and not at_edge:  # renders are framed tightly: let half the windows find something beside them
         pad = max(picture.shape[:2]) // 2
         picture = np.asarray(cv2.copyMakeBorder(picture, pad, pad, pad, pad, int(border)), np.uint8)
         xyxy, keypoints = xyxy + pad, keypoints + pad

@@ -32,7 +32,7 @@ class DenoiserSettings:
     n_norm_groups: int = 16
     head_channels: int = 32
     n_categories: tuple[int, ...] = (6, 5)
-    """Bins of each category: skin tone, head pose."""
+    """Bins of each category."""
     style_channels: int = 32
     keypoint_dropout: float = 0.15
     category_dropout: float = 0.15
@@ -135,6 +135,7 @@ def train_denoiser(
     n_workers: int = 1,
     save_every: int = 500,
     on_save: Callable[[int, Styled], None] | None = None,
+    start: Callable[[Denoiser], None] | None = None,
 ) -> Styled:
     """Train a denoiser and the styles of the bank's subjects.
 
@@ -150,6 +151,8 @@ def train_denoiser(
     seed : int
     on_save : callable, optional
         Called with the step and the averaged network.
+    start : callable, optional
+        Gives the untrained denoiser its first weights.
 
     Returns
     -------
@@ -163,6 +166,8 @@ def train_denoiser(
         make_denoiser(n_channels, size, settings).to(memory_format=torch.channels_last),
         initial_styles(bank, settings.style_channels),
     )
+    if start is not None:
+        start(network.denoiser)
     averaged = Styled(make_denoiser(n_channels, size, settings), network.styles.detach().numpy())
     importance = _importance(autoencoder, settings.channel_power)  # (C, 1, 1)
     chance = torch.from_numpy(balanced_chance(bank.categories[:, 0]))

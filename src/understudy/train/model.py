@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -15,6 +16,8 @@ from understudy.train.data import CropBank, Measure, load_records, make_bank, wi
 from understudy.train.denoiser import DenoiserSettings, Styled, train_denoiser
 from understudy.train.loop import Schedule
 from understudy.train.run import fit_encoder, train_decoder
+from understudy.train.sharpen import SharpenSettings, sample_latents, sharpen_decoder
+from understudy.train.start import load_autoencoder, start_denoiser
 
 
 def train_model(
@@ -24,10 +27,14 @@ def train_model(
     *,
     measure: Measure,
     categories: Sequence[str] = ("skin_tone", "head_pose"),
+    labelled_categories: Sequence[str] = (),
     style_tags: Sequence[str] = ("skin_tone",),
     decoder: Schedule,
     denoiser: Schedule,
+    sharpen: Schedule | None = None,
     settings: DenoiserSettings | None = None,
+    sharpening: SharpenSettings | None = None,
+    start: Path | None = None,
     seed: int = 0,
     n_crops: int = 8,
     crop_size: int = 128,
@@ -51,8 +58,15 @@ def train_model(
         The model folder.
     measure : callable
         Gives the bins of ``categories`` of a picture.
+    labelled_categories : sequence of str
+        Categories after those, read from the labels.
     decoder, denoiser : Schedule
+    sharpen : Schedule, optional
+        Where given, the decoder is sharpened with an adversary in the end.
     settings : DenoiserSettings, optional
+    sharpening : SharpenSettings, optional
+    start : Path, optional
+        A model folder whose weights are the first ones; its encoder stays, and its categories are the first ones here.
     seed : int
     n_crops : int
         Crops of each picture.
@@ -69,18 +83,33 @@ def train_model(
         As it was written.
     """
     settings = settings or DenoiserSettings()
-    bank = make_bank(load_records(labels, style_tags), n_crops, seed, crop_size=crop_size, measure=measure)
+    names = (*categories, *labelled_categories)
+    records = load_records(labels, style_tags, labelled_categories)
+    bank = make_bank(records, n_crops, seed, crop_size=crop_size, measure=measure)
     bank = without_margin(bank, margin_cells * CELL_PX)
-    autoencoder = fit_encoder(
-        bank, seed=seed, latent_channels=latent_channels, channels=decoder_channels, n_norm_groups=n_norm_groups
+    autoencoder = (
+        load_autoencoder(start)
+        if start is not None
+        else fit_encoder(
+            bank, seed=seed, latent_channels=latent_channels, channels=decoder_channels, n_norm_groups=n_norm_groups
+        )
     )
     train_decoder(autoencoder, bank, work / "decoder", decoder, seed=seed, n_workers=n_workers)
-    styled = train_denoiser(autoencoder, bank, work / "denoiser", denoiser, settings, seed=seed, n_workers=n_workers)
+    styled = train_denoiser(
+        autoencoder,
+        bank,
+        work / "denoiser",
+        denoiser,
+        settings,
+        seed=seed,
+        n_workers=n_workers,
+        start=None if start is None else partial(start_denoiser, folder=start, categories=names),
+    )
     config = ModelConfig(
         crop_size=crop_size,
-        latent_channels=latent_channels,
+        latent_channels=autoencoder.config["latent_channels"],
         n_keypoints=bank.keypoints.shape[1],
-        categories=tuple(categories),
+        categories=names,
         n_categories=settings.n_categories,
         style_tags=tuple(style_tags),
         n_steps=n_steps,
@@ -88,6 +117,20 @@ def train_model(
         shift=settings.shift,
         noise_scale=noise_scale,
     )
+    if sharpen is not None:
+        rows = np.random.default_rng(seed).integers(0, len(bank.pixels), (sharpening or SharpenSettings()).n_sampled)
+        sampled = sample_latents(styled, bank, autoencoder, rows, config, seed=seed)
+        sharpen_decoder(
+            autoencoder,
+            bank,
+            sampled,
+            rows,
+            work / "sharpen",
+            sharpen,
+            sharpening or SharpenSettings(),
+            seed=seed,
+            n_workers=n_workers,
+        )
     write_model(output, config, autoencoder, styled, bank)
     return config
 
