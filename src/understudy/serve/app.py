@@ -78,7 +78,7 @@ def build_app(job: Job, settings: ServeSettings, *, is_loopback: bool) -> Served
         docs_url=None,
         redoc_url=None,
         exception_handlers=_HANDLERS,
-        responses=problems(400, 403, 408, 421, 429, 500, 503),
+        responses=problems(400, 403, 408, 421, 429, 500, 503, *([401] if settings.token else [])),
     )
     if settings.token:
         with_token(app)
@@ -113,7 +113,7 @@ def _add_picture_route(app: FastAPI, worker: Worker[Anonymized | Refused], reade
         ANONYMIZE,
         summary="Replace every person in a picture",
         response_class=Response,
-        responses={**problems(401, 413, 415, 422), 200: PICTURE},
+        responses={**problems(413, 415, 422), 200: PICTURE},
         openapi_extra={"requestBody": BODY},
     )
     async def anonymize(
@@ -121,6 +121,7 @@ def _add_picture_route(app: FastAPI, worker: Worker[Anonymized | Refused], reade
         report: Literal["0", "1"] = Query("0", description="1: answer with JSON that holds picture and regions."),
     ) -> Response:
         """The picture comes back in its own format, with the number of regions of each outcome in its headers."""
+        _check_query(request)
         _check_media_type(request.headers.get("content-type", ""))
         if worker.is_full:
             raise busy()
@@ -153,6 +154,12 @@ async def _answer(request: Request, future: Future[Anonymized | Refused]) -> Ano
         future.cancel()
         waiting.cancel()
         leaving.cancel()
+
+
+def _check_query(request: Request) -> None:
+    """A mistyped parameter is told, not passed over."""
+    if [name for name, _ in request.query_params.multi_items()] not in ([], ["report"]):
+        raise ProblemError(400, "bad_request", "the only parameter is report, given once: report=0 or report=1")
 
 
 def _check_media_type(content_type: str) -> None:
