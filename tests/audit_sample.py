@@ -16,6 +16,7 @@ from understudy.audit.grouping import group_by
 from understudy.audit.reidentification import Faces
 from understudy.audit.reidentification_table import Attacker, attacker_findings
 from understudy.audit.resampling import Plan
+from understudy.audit.run import gate_record
 from understudy.audit.table import AuditTable, Finding, Row, Status, adjusted_rows
 
 N = 120
@@ -113,19 +114,7 @@ def sample_audit() -> dict[str, Any]:
         Gate("beautification", "beautification_drift", 1.0, "within", attribute="index"),
         Gate("fidelity", "context_changed_share", 0.1),
     ]
-    words = {"passed": "pass", "failed": "fail", "undecided": "undecided"}
-    results = [
-        {
-            "name": result.gate.name,
-            "metric": result.gate.metric,
-            "limit": result.gate.limit,
-            "rule": result.gate.rule,
-            "verdict": words[result.verdict],
-            "holds": result.holds,
-            "reason": result.reason,
-        }
-        for result in judge(table, gates)
-    ]
+    results = [gate_record(result) for result in judge(table, gates)]
     return {
         "format": 1,
         "created": "2026-11-22 12:00 UTC",
@@ -134,10 +123,18 @@ def sample_audit() -> dict[str, Any]:
         "table": table.records(),
         "plots": plots,
         "collections": {
-            "before": {"path": "/data/before", "n_pictures": 231, "n_files": 231, "sha256": "a" * 64},
-            "after": {"path": f"/data/{NASTY}", "n_pictures": 231, "n_files": 231, "sha256": "b" * 64},
+            "before": {
+                "path": "/data/before",
+                "n_pictures": 231,
+                "n_faces": 240,
+                "digest": {"algorithm": "sha256", "sha256": "a" * 64},
+            },
+            "after": {"path": f"/data/{NASTY}", "n_pictures": 231, "n_faces": 233, "digest": "b" * 64},
         },
-        "missing": {"fidelity": ["FID: torch is not installed, so no network could read the pictures"]},
+        "missing": {
+            "pictures": ["2 pictures of before have no partner in after: a.jpg, b.jpg"],
+            "fidelity": ["FID: torch is not installed, so no network could read the pictures"],
+        },
         "config": {"minimum_n": 10, "level": 0.95, "attackers": ["dlib", "facenet"], "note": NASTY},
         "weights": {"facenet": "c" * 64, "dlib": "d" * 64},
         "software": {"understudy": "0.1.0", "numpy": "2.3.0"},

@@ -11,8 +11,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from understudy.audit.report_seal import AUDIT_ID, data_block, seal_page
-from understudy.audit.report_sections import GateView, build_sections, gate_views, sentences
-from understudy.audit.report_words import SECTIONS, VERDICT_WORDS, sentence_case, spoken, verdict_word
+from understudy.audit.report_sections import GateView, build_sections, gate_views, missing_by_section
+from understudy.audit.report_words import VERDICT_WORDS, sentence_case, spoken, verdict_word
 from understudy.audit.signing import plain, sign_report
 from understudy.errors import InvalidInputError, MissingExtraError
 from understudy.imaging.files import write_atomic
@@ -54,7 +54,7 @@ def write_report(
         - ``gates``: ``[{"name", "verdict", "reason", "holds", "metric", "attribute", "group", "limit", "rule", ...}]``
         - ``table``: ``AuditTable.records()``
         - ``plots``: ``distributions``, ``transitions``, ``roc``, ``cmc``, ``groups`` (see docs/how-to/read-a-report.md)
-        - ``collections``: ``{"before"|"after"|"null": {"path", "n_pictures", ..., **folder_digest(folder)}}``
+        - ``collections``: ``{"before"|"after"|"null": {"path", "n_pictures", "n_faces", "digest", ...}}``
         - ``missing``: ``{section: sentence or list of sentences}``
         - ``config``, ``weights`` {name: sha256}, ``software`` {name: version}, ``how`` {metric: sentence}
     folder : Path
@@ -119,7 +119,8 @@ def _head(audit: Mapping[str, Any]) -> dict[str, Any]:
     gates = gate_views(audit)
     verdict = audit.get("verdict") or {}
     key = verdict_word(_first(verdict, ("verdict", "state", "result"))) if verdict else _overall(gates)
-    reason = _first(verdict, ("reason", "sentence", "message")) or _reason(gates)
+    reason = sentence_case(str(_first(verdict, ("reason", "sentence", "message")) or _reason(gates)))
+    reason = reason if reason.endswith(".") else f"{reason}."
     return {
         "verdict": {"key": key, "words": VERDICT_WORDS[key], "reason": reason},
         "gates": gates,
@@ -174,10 +175,9 @@ def _about(audit: Mapping[str, Any]) -> dict[str, Any]:
     percent = (
         f"{100 * level:g} % intervals" if isinstance(level, int | float) else "Intervals (95 % if not told otherwise)"
     )
-    missing = {name: what for name, what in (audit.get("missing") or {}).items() if name not in SECTIONS}
     return {
         "interval_sentence": f"{percent} are drawn over people, not pictures.",
-        "other_missing": sentences(missing),
+        "other_missing": missing_by_section(audit).get("", []),
         "signature": _signature(audit.get("signature")),
         "figures_sha256": str(audit.get("figures_sha256", "")),
         "collections": flat(audit.get("collections") or {}),

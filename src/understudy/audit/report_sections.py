@@ -15,6 +15,7 @@ from understudy.audit.plots_dots import group_plot
 from understudy.audit.plots_matrix import transition_plot
 from understudy.audit.report_leads import lead
 from understudy.audit.report_words import (
+    ALIASES,
     METHODS,
     QUESTIONS,
     SECTIONS,
@@ -66,13 +67,16 @@ class GateView:
 
     name: str
     verdict: str
+    words: str
+    """What it asks for and what was found, in plain words."""
     reason: str
+    """What the gate itself says, with the names of the table."""
     section: str
     allowed: bool
     """Undecided, and the config lets that pass."""
 
     @property
-    def words(self) -> str:
+    def verdict_word(self) -> str:
         """The verdict in a word."""
         return VERDICT_WORDS[self.verdict]
 
@@ -111,28 +115,57 @@ def build_sections(audit: Mapping[str, Any]) -> list[Section]:
     for row in audit.get("table") or ():
         rows[wording(str(row["metric"])).section].append(row)
     gates = gate_views(audit)
+    reasons = missing_by_section(audit)
     sections = []
     for key in SECTIONS:
         plots, failed = _plots(key, audit.get("plots") or {}, rows[key])
-        missing = (*sentences((audit.get("missing") or {}).get(key)), *failed)
+        missing = (*reasons.get(key, ()), *failed)
         if key == "other" and not rows[key] and not missing:
             continue
         sections.append(_section(key, rows[key], gates, plots, missing, audit.get("how") or {}))
     return sections
 
 
+def missing_by_section(audit: Mapping[str, Any]) -> dict[str, list[str]]:
+    """What is missing in each section, in sentences; under "" what belongs to none."""
+    found: dict[str, list[str]] = {}
+    for name, what in (audit.get("missing") or {}).items():
+        section = ALIASES.get(name, name)
+        if section in SECTIONS:
+            found.setdefault(section, []).extend(sentences(what))
+        else:
+            found.setdefault("", []).extend(sentences({name: what}))
+    return found
+
+
 def gate_views(audit: Mapping[str, Any]) -> list[GateView]:
     """All gates of an audit, in their order."""
-    return [
-        GateView(
-            str(gate.get("name", "")),
-            verdict_word(gate.get("verdict")),
-            str(gate.get("reason", "")),
-            _gate_section(gate),
-            verdict_word(gate.get("verdict")) == "undecided" and bool(gate.get("holds") or gate.get("allow_undecided")),
-        )
-        for gate in audit.get("gates") or ()
-    ]
+    views = []
+    for gate in audit.get("gates") or ():
+        verdict = verdict_word(gate.get("verdict"))
+        allowed = verdict == "undecided" and bool(gate.get("holds") or gate.get("allow_undecided"))
+        name, reason = str(gate.get("name", "")), str(gate.get("reason", ""))
+        views.append(GateView(name, verdict, gate_words(gate), reason, _gate_section(gate), allowed))
+    return views
+
+
+def gate_words(gate: Mapping[str, Any]) -> str:
+    """What a gate asks for and what was found, in plain words; empty where the gate does not say enough."""
+    metric, limit = gate.get("metric"), gate.get("limit")
+    if not metric or limit is None:
+        return ""
+    row = gate.get("row") or {"metric": metric, "attribute": "", "group": "overall"}
+    unit = str(row.get("unit") or ("share" if str(metric).endswith(("_share", "_rate")) else ""))
+    parts = [wording(str(metric)).title, spoken(str(row["attribute"]))]
+    parts.append("" if row["group"] == "overall" else spoken(str(row["group"]).replace("=", ": ", 1)))
+    asked = {"at_least": "at least ", "within": "at most \u00b1"}.get(str(gate.get("rule")), "at most ")
+    above = " above what happens by itself" if gate.get("minus_null") else ""
+    said = f"{', '.join(part for part in parts if part)}: {asked}{quantity(limit, unit)}{above} is wanted"
+    if row.get("value") is None:
+        return f"{said}."
+    interval = "" if row.get("ci_low") is None else f" (interval {interval_words(row)})"
+    null = f", by itself {value_words(row, 'null_value')}" if gate.get("minus_null") else ""
+    return f"{said}; found {value_words(row)}{interval}{null}, n\u00a0=\u00a0{row['n']:,}."
 
 
 def _gate_section(gate: Mapping[str, Any]) -> str:
@@ -253,7 +286,7 @@ def _group_plots(
 ) -> list[tuple[str, Callable[[], Plot | None]]]:
     named: dict[tuple[str, str], Sequence[Record]] = {}
     for key, members in groups.items():
-        metric, _, attribute = re.sub(r"[ :|]", "/", key, count=1).partition("/")
+        metric, _, attribute = re.sub(r", |[ :|]", "/", key, count=1).partition("/")
         if wording(metric).section == section:
             named[metric, attribute] = members
     if not groups:

@@ -37,6 +37,9 @@ SECTIONS: Mapping[str, str] = {
 }
 """Sections in their order; the last one only where something belongs nowhere else, so that nothing is dropped."""
 
+ALIASES: Mapping[str, str] = {"re-identification": "privacy", "identity": "privacy", "residual faces": "residual"}
+"""What else a section may be called where something is missing."""
+
 QUESTIONS: Mapping[str, str] = {
     "privacy": "Can people still be recognised?",
     "residual": "Are there faces that were not replaced?",
@@ -91,8 +94,10 @@ METRICS: Mapping[str, Wording] = {
     "gallery_size": Wording("privacy", "People in the gallery", ""),
     "eer": Wording("privacy", "Equal error rate (0.5 is guessing)", "raw control"),
     "face_not_found_share": Wording("privacy", "Faces that the attacker could not find", "raw control"),
+    "rank1_rate_gap": Wording("privacy", "Largest gap of rank\u20111 between groups", "floor"),
     "residual_share": Wording("residual", "Faces that are still the original"),
-    "unmatched_share": Wording("residual", "Faces of before without a match after"),
+    "anonymiser_miss_share": Wording("residual", "Faces that the anonymiser did not see"),
+    "face_lost_share": Wording("utility", "Faces of before with no face in their place after"),
     "total_variation": Wording("drift", "Total variation", "floor"),
     "js_distance": Wording("drift", "Jensen-Shannon distance", "floor"),
     "asymmetric_change": Wording("drift", "Change in one direction"),
@@ -108,6 +113,15 @@ METRICS: Mapping[str, Wording] = {
     "group_gap": Wording("drift", "Largest gap between groups", "floor"),
     "beautification_drift": Wording("beautification", "Beautification", signed=True),
     "context_changed_share": Wording("fidelity", "Pixels changed outside the masks"),
+    "context_identical_share": Wording("fidelity", "Pictures without any change outside the masks"),
+    "context_mean_abs": Wording("fidelity", "Mean difference outside the masks"),
+    "context_max_abs": Wording("fidelity", "Largest difference outside the masks, mean"),
+    "context_psnr": Wording("fidelity", "Signal to noise outside the masks (PSNR)"),
+    "context_ssim": Wording("fidelity", "Structural similarity outside the masks (SSIM)"),
+    "frechet_distance": Wording("fidelity", "Fr\u00e9chet distance of embeddings"),
+    "fid": Wording("fidelity", "FID"),
+    "kid": Wording("fidelity", "KID"),
+    "lpips": Wording("fidelity", "LPIPS"),
     "seam_visibility": Wording("fidelity", "Visibility of the seam (log ratio)", "before", signed=True),
     "keypoint_nme": Wording("fidelity", "Shift of keypoints, of the face's size"),
     "average_precision": Wording("utility", "Average precision against the boxes of before"),
@@ -118,9 +132,9 @@ METRICS: Mapping[str, Wording] = {
 
 _SECTION_PATTERNS = (
     ("privacy", r"rank\d|cmc|tar_at|attack|re_?identif"),
-    ("residual", r"residual|unmatched|unchanged|missed|detector_miss"),
+    ("residual", r"residual|unmatched|unchanged|miss"),
     ("beautification", r"beauti"),
-    ("utility", r"average_precision|^ap(_|\d|$)|recall|detected"),
+    ("utility", r"average_precision|^ap(_|\d|$)|recall|detected|lost"),
     ("resemblance", r"resembl|effective_people|diversity|nearest"),
     ("fidelity", r"context|seam|keypoint|nme|pose|openness|opening|expression|fid|kid|frechet|ssim|psnr|lpips|mask"),
     ("drift", r"drift|variation|distance|transition|gap|entropy|ratio"),

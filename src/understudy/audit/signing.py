@@ -8,7 +8,7 @@ import hashlib
 import json
 import os
 import stat
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import asdict, is_dataclass
 from enum import Enum
 from pathlib import Path
@@ -17,7 +17,6 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from understudy.errors import ConfigError, InvalidInputError, MissingExtraError
-from understudy.imaging.files import is_temporary
 
 if TYPE_CHECKING:
     from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey, Ed25519PublicKey
@@ -31,7 +30,6 @@ PASSWORD_VARIABLE = "UNDERSTUDY_SIGNING_KEY_PASSWORD"  # noqa: S105 - a name, no
 MAKE_A_KEY = "make one with `openssl genpkey -algorithm ed25519 -out signing-key.pem`"
 _MAX_KEY_BYTES = 64 * 1024
 _EXACT = 2**53
-_CHUNK_BYTES = 1 << 20
 
 
 def plain(value: Any) -> Any:
@@ -260,48 +258,6 @@ def load_public_key(path: Path) -> Ed25519PublicKey:
     if not isinstance(key, Ed25519PublicKey):
         raise ConfigError(f"{path} holds a key of another kind ({type(key).__name__}), not Ed25519: {advice}")
     return key
-
-
-def folder_digest(folder: Path) -> dict[str, Any]:
-    """A digest of all files of a collection, by name and content.
-
-    The digest is the SHA-256 of lines ``<sha256 of the file>  <path with slashes>``, sorted by path, each with a
-    newline at its end, as `sha256sum` lists them. Hidden files and unfinished writes are left out.
-
-    Parameters
-    ----------
-    folder : Path
-
-    Returns
-    -------
-    dict
-        ``n_files``, ``n_bytes`` and ``sha256``.
-
-    Raises
-    ------
-    InvalidInputError
-        Where the folder is none.
-    """
-    if not folder.is_dir():
-        raise InvalidInputError(f"{folder} is no folder: name the folder that holds the collection")
-    total, n_files, n_bytes = hashlib.sha256(), 0, 0
-    for name, path in sorted(_files(folder)):
-        digest = hashlib.sha256()
-        with path.open("rb") as stream:
-            while chunk := stream.read(_CHUNK_BYTES):
-                digest.update(chunk)
-                n_bytes += len(chunk)
-        total.update(f"{digest.hexdigest()}  ".encode() + os.fsencode(name) + b"\n")
-        n_files += 1
-    return {"n_files": n_files, "n_bytes": n_bytes, "sha256": total.hexdigest()}
-
-
-def _files(folder: Path) -> Iterator[tuple[str, Path]]:
-    for path in folder.rglob("*"):
-        relative = path.relative_to(folder)
-        hidden = any(part.startswith(".") for part in relative.parts)
-        if not hidden and not is_temporary(path.name) and path.is_file():
-            yield relative.as_posix(), path
 
 
 def _key_file(path: Path, *, private: bool) -> bytes:
