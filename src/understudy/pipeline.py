@@ -326,7 +326,7 @@ class Pipeline:
         found: dict[str, str] = {}
         residual = None if self.residual is None else self.residual.detector
         guard = () if self.guard is None else (self.guard.detector, self.guard.embedder)
-        for part in (self.detector, self.generator, residual, *guard):
+        for part in (self.detector, self.generator, self.policy, residual, *guard):
             digests = getattr(part, "digests", None)
             if callable(digests):
                 found.update(digests())

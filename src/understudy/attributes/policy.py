@@ -8,12 +8,16 @@ import numpy as np
 from numpy.typing import NDArray
 
 from understudy.attributes.head_pose import estimate_yaw_deg, yaw_bin
+from understudy.attributes.probe import PROBE, AttributeProbe
 from understudy.attributes.skin_tone import ita_bin, measure_ita
-from understudy.errors import ConfigError
+from understudy.errors import ConfigError, InvalidInputError
 from understudy.types import Attributes
 
-READABLE = ("skin_tone", "head_pose")
-"""Attributes that this version can read; the others of ``Attributes`` wait for the attribute probe."""
+MEASURED = ("skin_tone", "head_pose")
+"""Attributes that are measured on pixels and keypoints, without a network."""
+PROBED = ("age_group", "expression", "perceived_gender_expression")
+"""Attributes that the attribute probe reads."""
+READABLE = (*MEASURED, *PROBED)
 
 
 class AttributePolicy:
@@ -25,22 +29,44 @@ class AttributePolicy:
         Any of ``READABLE``; empty carries nothing.
     keypoints : bool
         Whether the five keypoints may travel too.
+    probe : str
+        Weights of the attribute probe, by registry name or path; loaded only where ``keep`` names one of ``PROBED``.
+    min_probability : float
+        A bin to which the probe gives less than this is not carried, in [0, 1].
+    min_face_px : float
+        Of a face whose box has a shorter side, the probe reads nothing.
+    n_threads : int
+        Threads of one operator of the probe.
 
     Raises
     ------
     ConfigError
-        For a name that is not in ``READABLE``.
+        For a name that is not in ``READABLE``, and where the probe is needed and its weights are not there.
     """
 
-    def __init__(self, keep: Sequence[str] = READABLE, keypoints: bool = True) -> None:
+    def __init__(
+        self,
+        keep: Sequence[str] = MEASURED,
+        keypoints: bool = True,
+        *,
+        probe: str = PROBE,
+        min_probability: float = 0.4,
+        min_face_px: float = 20.0,
+        n_threads: int = 1,
+    ) -> None:
         unknown = sorted(set(keep) - set(READABLE))
         if unknown:
             raise ConfigError(
-                f"attributes.keep names {unknown}, which cannot be read yet: "
+                f"attributes.keep names {unknown}, which cannot be read: "
                 f"choose from {list(READABLE)}, or [] for nothing"
             )
+        if not 0 <= min_probability <= 1:
+            raise InvalidInputError(f"min_probability must lie in [0, 1], got {min_probability}")
         self.keep = tuple(sorted(keep))
         self.keypoints = keypoints
+        self.min_probability = min_probability
+        self.min_face_px = min_face_px
+        self.probe = AttributeProbe(probe, n_threads=n_threads) if set(keep) & set(PROBED) else None
 
     def read(
         self,
@@ -49,7 +75,7 @@ class AttributePolicy:
         keypoints: NDArray[np.floating],
         visibility: NDArray[np.floating],
     ) -> Attributes:
-        """Bins of one face.
+        """Bins of one face; None for what is not kept, cannot be read, or is too uncertain.
 
         Parameters
         ----------
@@ -58,11 +84,28 @@ class AttributePolicy:
         keypoints : (5, 2) px
         visibility : (5,), 0 = absent
         """
-        skin_tone = head_pose = None
+        found: dict[str, int | None] = {}
         if "skin_tone" in self.keep:
             ita = measure_ita(view, xyxy, keypoints, visibility)
-            skin_tone = ita_bin(ita) if np.isfinite(ita) else None
+            found["skin_tone"] = ita_bin(ita) if np.isfinite(ita) else None
         if "head_pose" in self.keep:
             yaw = estimate_yaw_deg(keypoints, visibility, xyxy)
-            head_pose = None if yaw is None else yaw_bin(yaw)
-        return Attributes(skin_tone=skin_tone, head_pose=head_pose)
+            found["head_pose"] = None if yaw is None else yaw_bin(yaw)
+        if self.probe is not None and min(xyxy[2] - xyxy[0], xyxy[3] - xyxy[1]) >= self.min_face_px:
+            reading = self.probe.read(view, xyxy, keypoints, visibility)
+            likely = {
+                "age_group": reading.age_groups(),
+                "expression": reading.expression,
+                "perceived_gender_expression": reading.gender_expressions(),
+            }
+            found |= {name: self._likeliest(likely[name]) for name in PROBED if name in self.keep}
+        return Attributes(**found)
+
+    def digests(self) -> dict[str, str]:
+        """SHA-256 of the probe's weights, where it is in use."""
+        return {} if self.probe is None else self.probe.digests()
+
+    def _likeliest(self, probabilities: NDArray[np.float64]) -> int | None:
+        """The bin with the largest probability, unless that is too small."""
+        best = int(probabilities.argmax())
+        return best if probabilities[best] >= self.min_probability else None

@@ -29,7 +29,7 @@ class Augmentation:
     light_share: float = 0.4
     """A gradient of light over the face."""
     blur_share: float = 0.5
-    least_px: float = 20.0
+    least_px: float = 24.0
     """To what side a crop is reduced at most, before it is enlarged again."""
     noise: float = 0.05
     block_share: float = 0.25
