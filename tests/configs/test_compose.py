@@ -173,8 +173,8 @@ def test_the_residual_detector_that_the_user_chose_stays() -> None:
 
 
 def test_the_residual_detector_follows_from_what_is_installed(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("understudy.config.build.find_spec", lambda name: None)
+    monkeypatch.setattr("understudy.config.build.is_here", lambda name: name != "mtcnn_onet")
     assert choose_residual([]) == ["residual=dlib_hog"]
-    monkeypatch.setattr("understudy.config.build.find_spec", lambda name: object())
+    monkeypatch.setattr("understudy.config.build.is_here", lambda name: True)
     assert choose_residual([]) == ["residual=mtcnn"]
     assert choose_residual(["detector=mtcnn"]) == ["detector=mtcnn", "residual=dlib_hog"]

@@ -25,7 +25,9 @@ NAMES = sorted(path.stem for path in CONFIGS.glob("*.yaml"))
 @cache
 def build(name: str) -> Detector | str:
     try:
-        node = OmegaConf.to_container(OmegaConf.load(CONFIGS / f"{name}.yaml"))
+        runtime = OmegaConf.load(CONFIGS.parent / "runtime" / "onnx.yaml")
+        root = OmegaConf.create({"runtime": runtime, "detector": OmegaConf.load(CONFIGS / f"{name}.yaml")})
+        node = OmegaConf.to_container(root.detector, resolve=True)
         detector: Detector = PartBuilder()(node, "detector")
     except (MissingWeightsError, MissingExtraError) as error:
         return str(error)

@@ -7,7 +7,6 @@ import platform
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from importlib.metadata import PackageNotFoundError, version
-from importlib.util import find_spec
 from pathlib import Path
 
 from understudy import __version__
@@ -20,12 +19,13 @@ from understudy.config.read import read_anonymize
 from understudy.config.schema import Anonymize, Detect
 from understudy.detect.base import Detector
 from understudy.detect.boxes import Frame, read_boxes
+from understudy.detect.mtcnn_networks import PARTS as MTCNN_WEIGHTS
 from understudy.errors import ConfigError, MissingExtraError
 from understudy.guard import FaceGuard
 from understudy.pipeline import Pipeline, PipelineSettings
 from understudy.residual import ResidualScan
 from understudy.runtime.onnx import Session
-from understudy.weights import file_digest, resolve
+from understudy.weights import file_digest, is_here, resolve
 
 _PACKAGES = ("numpy", "Pillow", "opencv-python-headless", "onnxruntime", "hydra-core", "torch", "diffusers", "dlib-bin")
 _NOT_IN_FINGERPRINT = ("input", "output", "boxes", "runner", "resume", "debug", "max_pixels", "measure_encoding")
@@ -34,12 +34,11 @@ _NOT_IN_FINGERPRINT = ("input", "output", "boxes", "runner", "resume", "debug", 
 def choose_residual(overrides: Sequence[str]) -> list[str]:
     """The overrides with the residual detector of this installation, unless they choose one.
 
-    MTCNN where torch is installed (and is not the detector itself), else dlib's HOG detector.
+    MTCNN where its weights are on this machine (and it is not the detector itself), else dlib's HOG detector.
     """
     if any(override.lstrip("+").partition("=")[0] == "residual" for override in overrides):
         return list(overrides)
-    has_mtcnn = find_spec("torch") is not None and find_spec("facenet_pytorch") is not None
-    free = has_mtcnn and "detector=mtcnn" not in overrides
+    free = "detector=mtcnn" not in overrides and all(is_here(name) for name in MTCNN_WEIGHTS)
     return [*overrides, "residual=mtcnn" if free else "residual=dlib_hog"]
 
 

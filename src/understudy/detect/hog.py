@@ -1,4 +1,4 @@
-"""dlib's frontal face detector (HOG and a linear classifier): the residual detector of an install without torch.
+"""dlib's frontal face detector (HOG and a linear classifier): the residual detector where MTCNN's weights are absent.
 
 King: "Max-Margin Object Detection", arXiv:1502.00046. It finds frontal faces from 80 px in the picture it is given.
 """

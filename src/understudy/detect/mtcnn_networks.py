@@ -1,0 +1,151 @@
+"""The three networks of MTCNN as ONNX, written from the weights of facenet-pytorch's wheel when they are first used.
+
+Zhang, Zhang, Li and Qiao: "Joint Face Detection and Alignment using Multi-task Cascaded Convolutional Networks",
+doi:10.1109/LSP.2016.2603342. The weights are read without torch and are not changed, but for what can be folded
+exactly: the scaling of pixels into the first convolution, the order of a flattened picture into the dense layer after
+it, and the two classes of each softmax into the logit of one.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from functools import lru_cache
+
+import numpy as np
+from numpy.typing import NDArray
+
+from understudy import weights as registry
+from understudy.runtime.onnx import CPU, Session, open_session
+from understudy.runtime.onnx_writer import OnnxGraph
+from understudy.runtime.torch_file import read_state_dict
+
+PARTS = ("mtcnn_pnet", "mtcnn_rnet", "mtcnn_onet")
+"""Names of the three networks in the registry."""
+
+INPUT, OUTPUT = "pixels", "heads"
+_OFFSET, _SCALE = 127.5, 0.0078125
+
+Weights = Mapping[str, NDArray[np.generic]]
+
+
+@dataclass(frozen=True)
+class MtcnnNetworks:
+    """Proposals over a picture, and two networks that judge crops of 24 and of 48 px.
+
+    Each takes ``pixels`` (N, 3, H, W) float32 in [0, 255], and gives ``heads``: the logit of a face, four corrections
+    of the box (left, top, right, bottom, in parts of its size) and, in the last one, five x and five y of keypoints.
+    """
+
+    proposals: Session
+    refiner: Session
+    judge: Session
+
+
+@lru_cache(maxsize=4)
+def open_networks(providers: tuple[str, ...] = (CPU,), n_threads: int = 1) -> MtcnnNetworks:
+    """The networks, one set for every detector of a process.
+
+    Raises
+    ------
+    MissingWeightsError, WeightsDigestError
+        facenet-pytorch's wheel is not installed (its code is not needed), and there is no mirror.
+    """
+    states = [read_state_dict(registry.find(name)) for name in PARTS]
+    models = [build(state) for build, state in zip((proposals, refiner, judge), states, strict=True)]
+    varying = (True, False, False)
+    return MtcnnNetworks(
+        *(
+            open_session(model, providers=providers, n_threads=n_threads, varying_shapes=vary)
+            for model, vary in zip(models, varying, strict=True)
+        )
+    )
+
+
+def proposals(state: Weights) -> bytes:
+    """P-Net as ONNX: ``heads`` is (N, 5, h, w), a cell of 12 px at every second pixel."""
+    graph = OnnxGraph()
+    x = _conv(graph, INPUT, *_scaled(state, "conv1"))
+    x = _pool(graph, _prelu(graph, x, state, "prelu1"), 2, pad=1)
+    x = _prelu(graph, _conv(graph, x, *_layer(state, "conv2")), state, "prelu2")
+    x = _prelu(graph, _conv(graph, x, *_layer(state, "conv3")), state, "prelu3")
+    _conv(graph, x, *_heads(state, "conv4_1", "conv4_2"), output=OUTPUT)
+    return graph.model({INPUT: ("n", 3, "height", "width")}, {OUTPUT: ("n", 5, "rows", "columns")})
+
+
+def refiner(state: Weights) -> bytes:
+    """R-Net as ONNX, for crops of 24 px: ``heads`` is (N, 5)."""
+    graph = OnnxGraph()
+    x = _prelu(graph, _conv(graph, INPUT, *_scaled(state, "conv1")), state, "prelu1")
+    x = _pool(graph, x, 3, pad=1)
+    x = _pool(graph, _prelu(graph, _conv(graph, x, *_layer(state, "conv2")), state, "prelu2"), 3, pad=0)
+    x = _prelu(graph, _conv(graph, x, *_layer(state, "conv3")), state, "prelu3")
+    x = _dense(graph, graph.node("Flatten", x, axis=1), *_from_picture(state, "dense4", (64, 3, 3)))
+    _dense(graph, _prelu(graph, x, state, "prelu4", flat=True), *_heads(state, "dense5_1", "dense5_2"), output=OUTPUT)
+    return graph.model({INPUT: ("n", 3, 24, 24)}, {OUTPUT: ("n", 5)})
+
+
+def judge(state: Weights) -> bytes:
+    """O-Net as ONNX, for crops of 48 px: ``heads`` is (N, 15)."""
+    graph = OnnxGraph()
+    x = _prelu(graph, _conv(graph, INPUT, *_scaled(state, "conv1")), state, "prelu1")
+    x = _pool(graph, x, 3, pad=1)
+    x = _pool(graph, _prelu(graph, _conv(graph, x, *_layer(state, "conv2")), state, "prelu2"), 3, pad=0)
+    x = _pool(graph, _prelu(graph, _conv(graph, x, *_layer(state, "conv3")), state, "prelu3"), 2, pad=0)
+    x = _prelu(graph, _conv(graph, x, *_layer(state, "conv4")), state, "prelu4")
+    x = _dense(graph, graph.node("Flatten", x, axis=1), *_from_picture(state, "dense5", (128, 3, 3)))
+    x = _prelu(graph, x, state, "prelu5", flat=True)
+    _dense(graph, x, *_heads(state, "dense6_1", "dense6_2", "dense6_3"), output=OUTPUT)
+    return graph.model({INPUT: ("n", 3, 48, 48)}, {OUTPUT: ("n", 15)})
+
+
+Layer = tuple[NDArray[np.float64], NDArray[np.float64]]
+
+
+def _layer(state: Weights, name: str) -> Layer:
+    return np.asarray(state[f"{name}.weight"], np.float64), np.asarray(state[f"{name}.bias"], np.float64)
+
+
+def _scaled(state: Weights, name: str) -> Layer:
+    """A first convolution that takes pixels in [0, 255] and not in [-1, 1]; it must not pad."""
+    weight, bias = _layer(state, name)
+    return weight * _SCALE, bias - _OFFSET * _SCALE * weight.sum(axis=(1, 2, 3))
+
+
+def _from_picture(state: Weights, name: str, shape: tuple[int, int, int]) -> Layer:
+    """A dense layer for a picture flattened as (C, H, W); the published one takes (W, H, C)."""
+    weight, bias = _layer(state, name)
+    channels, height, width = shape
+    return weight.reshape(-1, width, height, channels).transpose(0, 3, 2, 1).reshape(len(weight), -1), bias
+
+
+def _heads(state: Weights, classes: str, *others: str) -> Layer:
+    """One layer for all results: the logit of a face (the softmax's second class less its first), then the others."""
+    weight, bias = _layer(state, classes)
+    rest = [_layer(state, other) for other in others]
+    return (
+        np.concatenate([weight[1:] - weight[:1], *(w for w, _ in rest)]),
+        np.concatenate([bias[1:] - bias[:1], *(b for _, b in rest)]),
+    )
+
+
+def _conv(graph: OnnxGraph, x: str, weight: NDArray[np.float64], bias: NDArray[np.float64], *, output: str = "") -> str:
+    size = weight.shape[2:]
+    return graph.node("Conv", x, graph.constant(weight), graph.constant(bias), output=output, kernel_shape=size)
+
+
+def _dense(
+    graph: OnnxGraph, x: str, weight: NDArray[np.float64], bias: NDArray[np.float64], *, output: str = ""
+) -> str:
+    return graph.node("Gemm", x, graph.constant(weight), graph.constant(bias), output=output, transB=1)
+
+
+def _prelu(graph: OnnxGraph, x: str, state: Weights, name: str, *, flat: bool = False) -> str:
+    slopes = np.asarray(state[f"{name}.weight"])
+    return graph.node("PRelu", x, graph.constant(slopes if flat else slopes.reshape(-1, 1, 1)))
+
+
+def _pool(graph: OnnxGraph, x: str, size: int, *, pad: int) -> str:
+    """Maxima of windows two pixels apart; ``pad`` at the end stands for windows that reach over the border."""
+    pads: Sequence[int] = (0, 0, pad, pad)
+    return graph.node("MaxPool", x, kernel_shape=(size, size), strides=(2, 2), pads=pads)
