@@ -20,6 +20,7 @@ INTERRUPTED = 130
 COMMANDS = {
     "anonymize": "replace every person in a collection of pictures",
     "detect": "say who is found where, one JSON line a picture",
+    "audit": "judge what an anonymiser did to a collection",
     "train": "train a generator",
     "export": "export a trained generator to ONNX",
     "serve": "anonymise pictures for devices: a small server and a page for trying out",
@@ -50,7 +51,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     -------
     int
         0 every input finished; 1 nothing could run or go on; 3 some inputs failed, were refused or quarantined;
-        130 stopped by Ctrl-C.
+        4 a gate of an audit failed or is undecided; 130 stopped by Ctrl-C.
     """
     arguments = list(sys.argv[1:] if argv is None else argv)
     if not arguments or arguments[0] in {"-h", "--help", "help"}:

@@ -1,0 +1,278 @@
+"""Re-identification, resemblance and diversity."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from understudy.audit.attackers import DLIB, Attack
+from understudy.audit.collect import Embeddings
+from understudy.audit.frechet import frechet_distance
+from understudy.audit.grouping import group_gap
+from understudy.audit.reidentification import ClosedSet, Faces, found_blocks, search, search_parts
+from understudy.audit.reidentification_table import FAMILY, HEADS, Attacker, attacker_findings
+from understudy.audit.resampling import subject_index
+from understudy.audit.resemblance import effective_people, resemblance, resembling_share
+from understudy.audit.retrained import retrain
+from understudy.audit.sections import Inputs, Section, guarded
+from understudy.audit.statistics import Interval
+from understudy.audit.table import NAN, Status
+
+N_ROC = 80
+"""Points of a plotted curve."""
+FRECHET_DRAWS = 200
+CMC_LENGTH = 50
+
+
+def identity_section(inputs: Inputs) -> Section:
+    """Every attacker's rows and curves, and who is less protected."""
+    whole = Section()
+    for attack in inputs.attacks:
+
+        def make(section: Section, attack: Attack = attack) -> None:
+            _attack_section(section, inputs, attack)
+
+        part = guarded(f"attacker {attack.name}", make)
+        if not part.findings:
+            part.row("rank1_rate", NAN, 0, attribute=attack.name, unit="share", missing=inputs.study.n)
+        merge(whole, part)
+    return whole
+
+
+def merge(whole: Section, part: Section) -> None:
+    """Add one section's rows, plots and messages to another."""
+    whole.findings += part.findings
+    whole.missing += part.missing
+    for kind, named in part.plots.items():
+        whole.plots.setdefault(kind, {}).update(named)
+
+
+def attack_status(inputs: Inputs, attack: Attack) -> Status:
+    """Of an attacker's rows: selected where the anonymiser's guard used the same embedder."""
+    return Status.SELECTED if attack.embedder.name in inputs.used.embedders else Status.OK
+
+
+def build_attacker(inputs: Inputs, attack: Attack) -> tuple[Attacker, bool]:
+    """The attacker with gallery, probes and control; whether the control is another picture of the person.
+
+    Where enough people have two pictures before, the last one of each is the control and is not in the gallery; else
+    the control is an altered copy of each face.
+    """
+    found: Embeddings = inputs.study.embeddings[attack.name]
+    held = held_out(inputs.subjects, inputs.options.minimum_n)
+    gallery = Faces(found.before, inputs.subjects, attack.metric)
+    probes = Faces(found.after, inputs.subjects, attack.metric)
+    if held.any():
+        control, gallery = gallery.take(held), gallery.take(~held)
+    else:
+        control = Faces(found.control, inputs.subjects, attack.metric)
+    selected = attack_status(inputs, attack) is Status.SELECTED
+    return Attacker(attack.name, gallery, probes, control, selected), bool(held.any())
+
+
+def held_out(subjects: NDArray[np.int64], minimum_n: int) -> NDArray[np.bool_]:
+    """(N,) True for the last face of each person who has two or more; nowhere where too few people have."""
+    names, first, counts = np.unique(subjects[::-1], return_index=True, return_counts=True)
+    held = np.zeros(len(subjects), np.bool_)
+    if (counts > 1).sum() >= max(minimum_n, 2):
+        held[len(subjects) - 1 - first[counts > 1]] = True
+    del names
+    return held
+
+
+def _attack_section(section: Section, inputs: Inputs, attack: Attack) -> None:
+    options = inputs.options
+    attacker, _ = build_attacker(inputs, attack)
+    section.findings += attacker_findings(
+        attacker, inputs.groupings, inputs.plan, minimum_n=options.minimum_n, far_targets=options.far_targets
+    )
+    found = search(attacker.after, attacker.before, inputs.plan, max_rank=CMC_LENGTH)
+    raw = None if attacker.control is None else search(attacker.control, attacker.before, inputs.plan)
+    _gaps(section, inputs, attack, found)
+    heads: dict[str, list[tuple[Faces, Faces]]] = {}
+    if len(np.unique(inputs.subjects)) >= 2 * options.minimum_n:
+        heads = {head: retrain(attacker.after, attacker.before, head, seed=inputs.plan.seed) for head in HEADS}
+    best: tuple[str, ClosedSet] | None = None
+    for head, parts in heads.items():
+        learnt = search_parts(parts, inputs.plan)
+        if best is None or learnt.rank1.value > best[1].rank1.value:
+            best = head, learnt
+    section.plot(
+        "cmc",
+        attack.name,
+        {
+            "raw": None if raw is None else _cmc(raw),
+            "anonymised": _cmc(found),
+            "retrained": None if best is None else _cmc(best[1]),
+            "gallery_size": found.gallery_size,
+        },
+    )
+    impostors = _scores(attacker.before, attacker.control or attacker.before, genuine=False)
+    section.plot(
+        "roc",
+        attack.name,
+        {
+            "raw": None if attacker.control is None else _roc([(attacker.control, attacker.before)], impostors),
+            "anonymised": _roc([(attacker.after, attacker.before)], impostors),
+            "retrained": None if best is None else _roc(heads[best[0]], None),
+            "head": None if best is None else best[0],
+        },
+    )
+
+
+def _gaps(section: Section, inputs: Inputs, attack: Attack, found: ClosedSet) -> None:
+    """Largest gap between groups, beside what shuffled labels give."""
+    for grouping in inputs.groupings:
+        gap = group_gap(
+            found.hits,
+            grouping,
+            inputs.subjects,
+            minimum_n=inputs.options.minimum_n,
+            n_permutations=inputs.plan.n_permutations,
+            seed=inputs.plan.seed,
+        )
+        section.row(
+            "rank1_rate_gap",
+            gap.observed,
+            int(np.isfinite(found.hits).sum()),
+            attribute=f"{attack.name}/{grouping.attribute}",
+            unit="share",
+            null=gap.floor,
+            p=gap.p_value,
+            family=FAMILY,
+            status=attack_status(inputs, attack),
+        )
+
+
+def _cmc(found: ClosedSet) -> dict[str, Any]:
+    return {"rank": list(range(1, len(found.cmc) + 1)), "rate": [float(v) for v in found.cmc]}
+
+
+def _scores(probes: Faces, gallery: Faces, *, genuine: bool) -> NDArray[np.float64]:
+    """Similarities of found faces, genuine or impostor; with genuine, -inf for probes without a face."""
+    known = gallery.take(gallery.found)
+    parts = []
+    for rows, scores in found_blocks(probes, known):
+        same = probes.subjects[rows][:, None] == known.subjects[None]
+        parts.append(scores[same] if genuine else scores[~same])
+    if genuine:
+        mated = np.isin(probes.subjects, known.subjects)
+        parts.append(np.full(int((mated & ~probes.found).sum()), -np.inf))
+    return np.concatenate(parts) if parts else np.zeros(0)
+
+
+def _roc(parts: Sequence[tuple[Faces, Faces]], impostors: NDArray[np.float64] | None) -> dict[str, Any] | None:
+    """Share of genuine pairs over the thresholds that shares of impostor pairs pass; each part at its own."""
+    n_impostors = sum(len(_scores(*part, genuine=False)) for part in parts) if impostors is None else len(impostors)
+    if n_impostors < 10:
+        return None
+    fars = np.geomspace(max(1 / n_impostors, 1e-5), 1, N_ROC)
+    accepted, total = np.zeros(len(fars)), 0
+    for probes, gallery in parts:
+        against = _scores(probes, gallery, genuine=False) if impostors is None else impostors
+        if not len(against):
+            continue
+        genuine = _scores(probes, gallery, genuine=True)
+        descending = -np.sort(-against)
+        place = np.minimum((fars * len(descending) + 1e-9).astype(np.int64), len(descending) - 1)
+        thresholds = np.where(fars >= 1, -np.inf, descending[place])
+        accepted += (genuine[None] > thresholds[:, None]).sum(axis=1)
+        total += len(genuine)
+    return {"far": fars.tolist(), "tar": (accepted / total).tolist()} if total else None
+
+
+def resemblance_section(inputs: Inputs) -> Section:
+    """Whether an understudy is another real person, how different the understudies are, and their distance."""
+    whole = Section()
+    for attack in inputs.attacks:
+
+        def make(section: Section, attack: Attack = attack) -> None:
+            _resemblance(section, inputs, attack)
+
+        merge(whole, guarded(f"resemblance, attacker {attack.name}", make))
+    return whole
+
+
+def _resemblance(section: Section, inputs: Inputs, attack: Attack) -> None:
+    found, status = inputs.study.embeddings[attack.name], attack_status(inputs, attack)
+    originals = Faces(found.before, inputs.subjects, attack.metric)
+    understudies = Faces(found.after, inputs.subjects, attack.metric)
+    n_found, n_lost = int(understudies.found.sum()), int((~understudies.found).sum())
+    near = resemblance(understudies, originals)
+    share = resembling_share(near, inputs.subjects, inputs.plan)
+    section.row(
+        "resembling_share",
+        share,
+        n_found,
+        attribute=attack.name,
+        unit="share",
+        null=0.01,
+        missing=n_lost,
+        status=status,
+    )
+    section.row(
+        "effective_people",
+        effective_people(understudies),
+        n_found,
+        attribute=attack.name,
+        unit="people",
+        null=effective_people(originals.take(understudies.found)),
+        missing=n_lost,
+        status=status,
+    )
+    if attack.embedder.name == DLIB:
+        _frechet(section, inputs, found, status)
+
+
+def _frechet(section: Section, inputs: Inputs, found: Embeddings, status: Status) -> None:
+    """Frechet distance in dlib's space, between the same faces before and after."""
+    both = np.isfinite(found.before).all(axis=1) & np.isfinite(found.after).all(axis=1)
+    n = int(both.sum())
+    before, after = found.before[both], found.after[both]
+    value = frechet_distance(before, after)
+    null = NAN
+    if found.null is not None:
+        null = frechet_distance(before, found.null[both])
+    interval = Interval(value, NAN, NAN)
+    index, n_subjects = subject_index(inputs.subjects[both])
+    if n_subjects > 2 * inputs.options.minimum_n:
+        interval = _half_samples(before, after, index, n_subjects, value, inputs.plan.seed, inputs.plan.level)
+    section.row(
+        "frechet_distance",
+        interval,
+        n,
+        attribute="dlib",
+        null=null,
+        missing=inputs.study.n - n,
+        status=Status.OK if status is Status.SELECTED else status,
+    )
+
+
+def _half_samples(
+    before: NDArray[np.float32],
+    after: NDArray[np.float32],
+    index: NDArray[np.int64],
+    n_subjects: int,
+    value: float,
+    seed: int,
+    level: float,
+) -> Interval:
+    """Interval from halves of the people, its width scaled to all of them, around the value on everybody.
+
+    A bootstrap would draw people twice and so shrink the covariances; halves of the people do not.
+    """
+    rng = np.random.default_rng(seed)
+    samples = []
+    for _ in range(FRECHET_DRAWS):
+        chosen = np.zeros(n_subjects, np.bool_)
+        chosen[rng.permutation(n_subjects)[: n_subjects // 2]] = True
+        rows = chosen[index]
+        samples.append(frechet_distance(before[rows], after[rows]))
+    known = np.array(samples)[np.isfinite(samples)]
+    if len(known) < 2:
+        return Interval(value, NAN, NAN)
+    low, high = np.quantile(known - known.mean(), [(1 - level) / 2, (1 + level) / 2])
+    return Interval(value, max(value + float(low), 0.0), value + float(high))

@@ -1,0 +1,205 @@
+"""``understudy audit before=DIR after=DIR output=DIR``: what was protected, what was altered, who pays for it."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import cv2
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+from rich.table import Table
+
+from understudy.audit.gates import Verdict, exit_code
+from understudy.audit.run import AuditResult, Steps, open_collections, run_audit
+from understudy.audit.signing import load_private_key, sign_report
+from understudy.audit.table import Row, Status
+from understudy.config.audit import audit_record, build_audit, choose_second, what_was_used
+from understudy.config.compose import compose_config, read_flags
+from understudy.config.help import help_text
+from understudy.config.read import as_text, read
+from understudy.config.schema import Audit
+from understudy.errors import ConfigError
+from understudy.imaging import write_atomic
+
+HELP = """usage: understudy audit before=DIR after=DIR output=DIR [null=DIR] [labels=FILE] [key=value ...]
+
+Judges what an anonymiser, ours or another tool, did to a collection: who is still recognised, whose face is still
+there, which attributes drifted, whether faces were made prettier, what stayed, and whom it fails. Pictures are matched
+by their path below the folders, faces by place. Nothing is sent anywhere; no picture of before is in any result.
+
+writes  DIR/audit.json         every figure, its interval and how it was measured; signed where there is a key
+        DIR/report.html        the same for people: one page that needs no network
+        DIR/figures.parquet    the table alone; gates.parquet: the gates
+        DIR/.cache             what was read, embeddings too (keep_readings=false keeps nothing)
+ends    0 every gate holds; 1 nothing could run; 4 a gate failed or is undecided
+"""
+SHOWN = (
+    "rank1_rate",
+    "raw_rank1_rate",
+    "tar_at_far_1e-2",
+    "face_not_found_share",
+    "residual_share",
+    "anonymiser_miss_share",
+    "resembling_share",
+    "total_variation",
+    "standardised_drift",
+    "beautification_drift",
+    "context_mean_abs",
+    "keypoint_nme",
+    "average_precision",
+)
+"""Metrics of the table in the terminal; all others are in the report."""
+_MOST_ROWS = 34
+
+
+def run(arguments: Sequence[str]) -> int:
+    """Run the command."""
+    flags = read_flags(arguments)
+    if flags.show_help:
+        print(help_text("audit", HELP))
+        return 0
+    config = compose_config("audit", flags.overrides, flags.config_folder)
+    if flags.print_config:
+        print(as_text(config), end="")
+        return 0
+    folders = read(config, Audit, "audit")
+    collections = open_collections(folders.before, folders.after, folders.null)
+    used = what_was_used(collections["after"].manifest)
+    overrides = choose_second(flags.overrides, used)
+    settings = read(compose_config("audit", overrides, flags.config_folder), Audit, "audit")
+    key = _signing_key(settings)
+    cv2.setNumThreads(1)  # the workers are the threads
+    job = build_audit(settings)
+    console = Console(stderr=True)
+    with _progress(console) as bar:
+        result = run_audit(job, used, collections, _steps(bar))
+    document = sign_report(result.document(**audit_record(settings, job)), key)
+    write_results(Path(settings.output), document, result)
+    if settings.report.get("html", True):
+        _write_page(Path(settings.output), document, settings, key)
+    show(result, Console())
+    print(f"results lie in {settings.output}")
+    return exit_code(result.gates)
+
+
+def _signing_key(settings: Audit) -> Any:
+    named = settings.report.get("key")
+    unknown = sorted(set(settings.report) - {"html", "pictures", "key"})
+    if unknown:
+        raise ConfigError(f"report has no setting called {unknown[0]!r}: it takes html, pictures, key")
+    if settings.report.get("pictures", "none") not in ("none", "after"):
+        raise ConfigError(f"report.pictures must be none or after, got {settings.report['pictures']!r}")
+    return load_private_key(None if named is None else Path(named))
+
+
+def _progress(console: Console) -> Progress:
+    return Progress(
+        TextColumn("{task.description}"),
+        BarColumn(),
+        MofNCompleteColumn(),
+        TimeRemainingColumn(),
+        console=console,
+        transient=True,
+        disable=not console.is_terminal,
+    )
+
+
+def _steps(bar: Progress) -> Steps:
+    reading = bar.add_task("read pictures", total=None)
+    counting = bar.add_task("count", total=8, visible=False)
+
+    def pairs(done: int, total: int) -> None:
+        bar.update(reading, completed=done, total=total)
+
+    def section(name: str) -> None:
+        bar.update(counting, description=name, visible=True, advance=1)
+
+    return Steps(pairs, section)
+
+
+def write_results(folder: Path, document: dict[str, Any], result: AuditResult) -> None:
+    """Write ``audit.json`` and the Parquet tables."""
+    text = json.dumps(document, indent=1, allow_nan=False, ensure_ascii=False) + "\n"
+    write_atomic(folder / "audit.json", text.encode())
+    try:
+        result.table.to_parquet(folder / "figures.parquet")
+        _write_gates(folder / "gates.parquet", document["gates"])
+    except ImportError:
+        write_atomic(folder / "figures.csv", result.table.frame().to_csv(index=False).encode())
+
+
+def _write_gates(path: Path, gates: Sequence[dict[str, Any]]) -> None:
+    import io
+
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    columns = (
+        "name",
+        "metric",
+        "attribute",
+        "group",
+        "rule",
+        "limit",
+        "judge",
+        "minimum_n",
+        "verdict",
+        "holds",
+        "reason",
+    )
+    buffer = io.BytesIO()
+    pq.write_table(pa.table({name: [gate[name] for gate in gates] for name in columns}), buffer)
+    write_atomic(path, buffer.getvalue())
+
+
+def _write_page(folder: Path, document: dict[str, Any], settings: Audit, key: Any) -> None:
+    from understudy.audit.report import write_report
+
+    del settings
+    write_report(document, folder, key=key)
+
+
+def show(result: AuditResult, console: Console) -> None:
+    """Print the gates, the main figures and what is missing, on one screen."""
+    for name, said in result.missing.items():
+        for sentence in said:
+            console.print(f"{name}: {sentence}", style="dim", markup=False, highlight=False)
+    console.print(_figures(result))
+    gates = Table(title="gates", title_justify="left", box=None, pad_edge=False)
+    for column in ("gate", "verdict", "why"):
+        gates.add_column(column, overflow="fold")
+    styles = {Verdict.PASSED: "green", Verdict.FAILED: "bold red", Verdict.UNDECIDED: "yellow"}
+    for gate in result.gates:
+        gates.add_row(gate.gate.name, f"[{styles[gate.verdict]}]{gate.verdict}[/]", _plain(gate.reason))
+    console.print(gates)
+
+
+def _plain(text: str) -> str:
+    return text.replace("[", "\\[")
+
+
+def _figures(result: AuditResult) -> Table:
+    table = Table(title="figures", title_justify="left", box=None, pad_edge=False)
+    for name in ("metric", "of", "n", "value", "interval", "null", ""):
+        table.add_column(name, justify="right" if name in ("n", "value", "null") else "left", overflow="fold")
+    rows = [row for metric in SHOWN for row in result.table.rows if row.metric == metric and row.group == "overall"]
+    for row in rows[:_MOST_ROWS]:
+        table.add_row(
+            row.metric,
+            row.attribute,
+            str(row.n),
+            _number(row, row.value),
+            "" if row.ci_low != row.ci_low else f"{_number(row, row.ci_low)} to {_number(row, row.ci_high)}",
+            _number(row, row.null_value),
+            "" if row.status is Status.OK else str(row.status).replace("_", " "),
+        )
+    return table
+
+
+def _number(row: Row, value: float) -> str:
+    if value != value:
+        return ""
+    return f"{100 * value:.1f} %" if row.unit == "share" else f"{value:.3g}"
