@@ -44,6 +44,7 @@ AT_HOME = {
     "transformers": {"generate"},
     "pyarrow": {"batch", "audit"},
     "sqlite3": {"batch"},
+    "fsspec": {"batch"},
     "fastapi": {"serve"},
     "starlette": {"serve"},
     "pydantic": {"serve"},

@@ -19,8 +19,8 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
+from understudy.batch.inputs import open_inputs
 from understudy.batch.local import RunSettings, run_local
-from understudy.batch.sources import open_inputs
 from understudy.errors import GenerationError, RefusedImageError, UnderstudyError, UnreadableImageError
 from understudy.types import (
     AnonymizedImage,

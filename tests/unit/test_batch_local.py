@@ -17,10 +17,13 @@ from tests.faults.tiny_job import FINGERPRINT, Encoded, TinyJob, expected_bytes,
 
 from understudy.batch import folder as folder_module
 from understudy.batch.folder import Outputs
+from understudy.batch.inputs import open_inputs
+from understudy.batch.items import Inputs
 from understudy.batch.ledger import Ledger, Status
 from understudy.batch.local import RunSettings, run_local
 from understudy.batch.progress import Event
-from understudy.batch.sources import MARKER, InputFile, Inputs, open_inputs
+from understudy.batch.sources import MARKER, InputFile
+from understudy.batch.store import LocalStore
 from understudy.batch.summary import RunInterruptedError, RunSummary
 from understudy.batch.tables import read_table
 from understudy.errors import InvalidInputError, OutputError, StateMismatchError
@@ -438,7 +441,7 @@ def test_a_name_that_cannot_be_written_concerns_its_picture_only(tmp_path: Path,
         raise OutputError("cannot write") from OSError(number, os.strerror(number))
 
     ledger = Ledger(tmp_path)
-    outputs = Outputs(tmp_path, ledger, folds=False, write=fail)
+    outputs = Outputs(LocalStore(tmp_path, fail), ledger, folds=False)
     with pytest.raises(folder_module.NameTakenError, match="rename it"):
         outputs.write("images/a.png", b"")
     ledger.close()

@@ -93,7 +93,7 @@ def test_a_lock_file_of_a_dead_process_of_this_machine_does_not_block(
 ) -> None:
     dead = subprocess.Popen([sys.executable, "-c", ""])
     dead.wait()
-    owner = {**json.loads(lock_module._owner()), "pid": dead.pid, **change}
+    owner = {**json.loads(json.dumps(lock_module.owner_record())), "pid": dead.pid, **change}
     (tmp_path / f"{LOCK_FILE}-held").write_text(json.dumps(owner))
     if free:
         with locked(tmp_path):

@@ -7,7 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from understudy.batch.sources import MARKER, InputFile, open_inputs, printable
+from understudy.batch.inputs import open_inputs
+from understudy.batch.sources import MARKER, InputFile, printable
 from understudy.errors import InvalidInputError
 
 NASTY = [

@@ -109,11 +109,22 @@ class Desk(Generic[T]):
     _draining: bool = False
     changed: threading.Condition = field(default_factory=threading.Condition)
 
-    def put_prepare(self, item: T) -> None:
-        """A picture that is to be read, decoded and searched."""
+    def expect(self) -> None:
+        """A picture is on its way from elsewhere, and will be put or declared to be out."""
         with self.changed:
             self._n_upstream += 1
+
+    def put_prepare(self, item: T, *, expected: bool = False) -> None:
+        """A picture that is to be read, decoded and searched; ``expected`` where it was announced."""
+        with self.changed:
+            self._n_upstream += not expected
             self._push(1, item)
+
+    def depths(self) -> dict[str, int]:
+        """How many pictures wait for each stage."""
+        with self.changed:
+            n_prepare = sum(rank == 1 for rank, _, _ in self._work)
+            return {"prepare": n_prepare, "replace": len(self._gathered), "finish": len(self._work) - n_prepare}
 
     def put_finish(self, item: T) -> None:
         """A picture that is to be encoded and written."""

@@ -7,13 +7,14 @@ import json
 import os
 import threading
 import unicodedata
-from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
 
-from understudy.batch.ledger import LEDGER_FILE, Ledger
+from understudy.batch.items import Item
+from understudy.batch.ledger import LEDGER_FILE, Ledger, Row
 from understudy.batch.lock import LOCK_FILE
 from understudy.batch.sources import MARKER, inside_output, printable
+from understudy.batch.store import GO_ON, LocalStore, Store
 from understudy.errors import OutputError
 from understudy.imaging.files import is_temporary, name_with_suffix, write_atomic
 
@@ -27,7 +28,7 @@ OF_ONE_FILE = frozenset({errno.ENAMETOOLONG, errno.EISDIR, errno.ENOTDIR, errno.
 """Errors that concern one name; every other one concerns the whole folder."""
 
 
-def prepare_output(folder: Path, source_root: Path) -> None:
+def prepare_output(folder: Path, source_root: Path | None) -> None:
     """Make the output folder and mark it, unless it holds what is not ours.
 
     Parameters
@@ -35,7 +36,7 @@ def prepare_output(folder: Path, source_root: Path) -> None:
     folder : Path
         Absolute.
     source_root : Path
-        Where the inputs lie; the output may lie inside it, not the other way round.
+        Where the inputs lie; the output may lie inside it, not the other way round. None: not on this machine.
 
     Raises
     ------
@@ -43,14 +44,15 @@ def prepare_output(folder: Path, source_root: Path) -> None:
         Where the folder cannot be written, or holds files that no run of ours made.
     """
     shown = printable(str(folder))
-    if os.path.realpath(folder) == os.path.realpath(source_root):
+    if source_root is not None and os.path.realpath(folder) == os.path.realpath(source_root):
         raise OutputError(f"output folder {shown!r} is the input folder: give another one")
     above = inside_output(folder.parent)
     if above is not None:
         raise OutputError(f"output folder {shown!r} lies inside {printable(str(above))!r}, the output of another run")
     try:
         folder.mkdir(parents=True, exist_ok=True)
-        present = {entry.name for entry in os.scandir(folder)} - {LOCK_FILE, f"{LOCK_FILE}-held"}
+        present = {entry.name for entry in os.scandir(folder) if not is_temporary(entry.name)}
+        present -= {LOCK_FILE, f"{LOCK_FILE}-held"}
         if MARKER not in present:
             if present:
                 raise OutputError(
@@ -100,29 +102,21 @@ class Outputs:
 
     Parameters
     ----------
-    folder : Path
-        A prepared output folder.
+    store : Store
+        A prepared output.
     ledger : Ledger
         Knows the owners of everything written so far.
     folds : bool
         Whether the file system folds upper and lower case.
-    write : callable
-        Writes a file so that it is there whole or not at all.
+    staging : LocalStore, optional
+        Where pictures of containers wait.
     """
 
-    def __init__(
-        self,
-        folder: Path,
-        ledger: Ledger,
-        *,
-        folds: bool,
-        write: Callable[[Path, bytes], object] = write_atomic,
-    ) -> None:
-        self.folder = folder
-        self._prefix = f"{folder}{os.sep}"
+    def __init__(self, store: Store, ledger: Ledger, *, folds: bool, staging: LocalStore | None = None) -> None:
+        self.store = store
+        self.staging = staging
         self._ledger = ledger
         self._folds = folds
-        self._write = write
         self._claims: dict[str, str] = {}
         self._lock = threading.Lock()
 
@@ -154,12 +148,29 @@ class Outputs:
             for key in [key for key, owner in self._claims.items() if owner == image_id]:
                 del self._claims[key]
 
-    def exists(self, relative: str | None, n_bytes: int | None) -> bool:
-        """Whether a written picture is still there, in the size that it had."""
-        try:
-            return relative is not None and os.stat(f"{self._prefix}{relative}").st_size == n_bytes
-        except OSError:
+    def exists(self, item: Item, row: Row) -> bool:
+        """Whether an input's written picture is still there, in the size that it had."""
+        if row.output is None:
             return False
+        if item.staged:
+            staging = self.staging
+            return staging is not None and any(
+                staging.exists(f"{item.staged}{suffix}", row.output_bytes) for suffix in SUFFIXES
+            )
+        return self.store.exists(row.output, row.output_bytes)
+
+    def write_for(self, item: Item, relative: str, data: bytes) -> None:
+        """Write an input's picture, or lay it ready for its container.
+
+        Raises
+        ------
+        NameTakenError, OutputError
+        """
+        if item.staged and self.staging is not None:
+            suffix = next((s for s in SUFFIXES if s and relative == relative_output(item.image_id, s)), "")
+            self.staging.write(f"{item.staged}{suffix}", data)
+        else:
+            self.write(relative, data)
 
     def write(self, relative: str, data: bytes) -> None:
         """Write one picture, whole or not at all.
@@ -171,42 +182,54 @@ class Outputs:
         OutputError
             Where nothing more can be written.
         """
-        path = self.folder / relative
         try:
-            path.parent.mkdir(parents=True, exist_ok=True)
-            self._write(path, data)
+            self.store.write(relative, data)
         except (OSError, OutputError) as error:
             cause = error if isinstance(error, OSError) else error.__cause__
             if isinstance(cause, OSError) and cause.errno in OF_ONE_FILE:
-                length = len(os.fsencode(path.name))
+                length = len(os.fsencode(relative.rpartition("/")[2]))
                 raise NameTakenError(
                     f"its output cannot be named {printable(relative)!r} ({_text(cause)}, {length} bytes): rename it"
                 ) from error
             if isinstance(error, OutputError):
                 raise
             raise OutputError(
-                f"{printable(str(path))!r} cannot be written: {_text(error)}. What is finished stays; "
-                "start the same command again to go on"
+                f"{self.store.shown}/{printable(relative)} cannot be written: {_text(error)}. {GO_ON}"
             ) from error
 
-    def discard(self, image_id: str) -> None:
+    def discard(self, item: Item) -> None:
         """Remove files at an input's own paths that no row stands for: its input is not done now."""
+        if item.staged:
+            if self.staging is not None:
+                for suffix in SUFFIXES:
+                    self.staging.remove(f"{item.staged}{suffix}")
+            return
         for suffix in SUFFIXES:
-            relative = relative_output(image_id, suffix)
+            relative = relative_output(item.image_id, suffix)
             key = output_key(relative, folds=self._folds)
             with self._lock:
-                if self._claims.get(key, image_id) == image_id and self._ledger.owner_of(key) in (None, image_id):
-                    with suppress(OSError):
-                        os.unlink(self.folder / relative)
+                owner = self._ledger.owner_of(key)
+                if self._claims.get(key, item.image_id) == item.image_id and owner in (None, item.image_id):
+                    self.store.remove(relative)
 
 
-def remove_parts(folder: Path) -> int:
-    """Delete the temporary files that a killed run left; only names that our own writing makes."""
+def remove_parts(folder: Path, images: Path | None, tag: str = "") -> int:
+    """Delete the temporary files that a killed run left; only names that our own writing makes.
+
+    Parameters
+    ----------
+    folder : Path
+        The ledger's folder, of which only the files themselves are looked at.
+    images : Path, optional
+        The folder of pictures, which is searched to its depths.
+    tag : str
+        Of this run's temporary files among the pictures.
+    """
     n_removed = 0
-    for where in (folder, folder / IMAGES):
-        for parent, folders, names in os.walk(where):
+    for where, own in ((folder, ""), (images, tag)):
+        for parent, folders, names in os.walk(where) if where is not None else ():
             for name in names:
-                if is_temporary(name):
+                if is_temporary(name, own):
                     with suppress(OSError):
                         os.unlink(os.path.join(parent, name))
                         n_removed += 1
@@ -215,17 +238,15 @@ def remove_parts(folder: Path) -> int:
     return n_removed
 
 
-def remove_results(folder: Path, ledger: Ledger, others: tuple[str, ...]) -> None:
-    """Delete what the ledger says was written, the folders that this leaves empty, and the named files."""
+def remove_results(store: Store, ledger: Ledger) -> None:
+    """Delete what the ledger says was written, and the folders that this leaves empty."""
     for relative in ledger.outputs():
-        path = folder / relative
         if ".." in Path(relative).parts or not relative.startswith(f"{IMAGES}/"):
             raise OutputError(f"{LEDGER_FILE} names {printable(relative)!r}, which is not below {IMAGES}/")
-        with suppress(FileNotFoundError):
-            path.unlink()
-    for parent, _, _ in os.walk(folder / IMAGES, topdown=False):
-        if parent != str(folder / IMAGES):
-            with suppress(OSError):
-                os.rmdir(parent)
-    for name in others:
-        (folder / name).unlink(missing_ok=True)
+        store.remove(relative)
+    if isinstance(store, LocalStore):
+        images = store.folder / IMAGES
+        for parent, _, _ in os.walk(images, topdown=False):
+            if parent != str(images):
+                with suppress(OSError):
+                    os.rmdir(parent)

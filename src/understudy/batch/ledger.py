@@ -1,7 +1,8 @@
-"""What was done with every input: one SQLite database in the output folder, which makes a run resumable.
+"""What was done with every input: one SQLite database, which makes a run resumable.
 
-A picture is written first and its row is committed after that, so that a row always stands for a whole file; a file
-without a row is simply made again, to the same bytes. Raw digests of sources stay here; tables carry keyed ones.
+It lies in the output folder, or in a state folder of this machine where the output is at an address. A picture is
+written first and its row is committed after that, so that a row always stands for a whole file; a file without a row is
+simply made again, to the same bytes. Raw digests of sources stay here; tables carry keyed ones.
 """
 
 from __future__ import annotations
@@ -10,136 +11,57 @@ import json
 import os
 import secrets
 import sqlite3
-import threading
 from collections.abc import Iterable, Iterator, Mapping
-from contextlib import contextmanager
 from dataclasses import dataclass
-from enum import StrEnum
 from pathlib import Path
 from typing import cast
 
-from understudy.batch.sources import printable
+from understudy.batch.ledger_reader import LEDGER_FILE, VERSION, LedgerReader, explain
+from understudy.batch.rows import INSERT, SCHEMA, Row, Status, encoded
 from understudy.errors import OutputError, StateMismatchError
 
-LEDGER_FILE = "ledger.db"
+__all__ = ["LEDGER_FILE", "ContainerRow", "Ledger", "Row", "Status", "is_local"]
 
-_VERSION = 1
 _LOCAL = frozenset(
     {"apfs", "bcachefs", "btrfs", "exfat", "ext2", "ext3", "ext4", "f2fs", "jfs", "ntfs", "ntfs3"}
     | {"overlay", "ramfs", "reiserfs", "tmpfs", "ufs", "vfat", "xfs", "zfs"}
 )
 """File systems of disks in this machine, where SQLite's write-ahead log may share memory between processes."""
 
-_SCHEMA = """
-CREATE TABLE meta (name TEXT PRIMARY KEY, value BLOB NOT NULL) WITHOUT ROWID;
-CREATE TABLE items (
-  image_id TEXT PRIMARY KEY,      -- relative POSIX path; bytes as the file system has them
-  path TEXT NOT NULL,             -- where it was read
-  status TEXT NOT NULL,           -- done, failed, quarantined, refused, skipped
-  error TEXT NOT NULL,            -- why it is not done
-  digest BLOB,                    -- SHA-256 of the source's bytes
-  source_bytes INTEGER, source_mtime_ns INTEGER,
-  width INTEGER, height INTEGER,  -- upright pixels
-  output TEXT,                    -- relative to the output folder
-  output_key TEXT UNIQUE,         -- the same as the file system compares it
-  output_digest BLOB, output_bytes INTEGER,
-  n_regions INTEGER NOT NULL, n_replaced INTEGER NOT NULL, n_filled INTEGER NOT NULL, n_obscured INTEGER NOT NULL,
-  seconds REAL NOT NULL,          -- work on this picture, its share of a batch
-  notes TEXT NOT NULL,            -- JSON list of strings
-  regions TEXT NOT NULL           -- JSON list, one object for each region
-);
-"""
-
-
-class Status(StrEnum):
-    """What became of one input."""
-
-    DONE = "done"
-    FAILED = "failed"
-    """Could not be read or decoded."""
-    QUARANTINED = "quarantined"
-    """Could be read, but not anonymised with certainty: nothing is written for it."""
-    REFUSED = "refused"
-    """Not worked on, on purpose: over a limit, animated, a video."""
-    SKIPPED = "skipped"
-    """No picture, or a link out of the tree: without effect."""
-
 
 @dataclass(frozen=True, slots=True)
-class Row:
-    """One input and what became of it."""
+class ContainerRow:
+    """A file with many pictures that was written again, whole."""
 
     image_id: str
-    path: str
-    status: Status
-    error: str = ""
-    digest: bytes | None = None
-    source_bytes: int | None = None
-    source_mtime_ns: int | None = None
-    width: int | None = None
-    height: int | None = None
-    output: str | None = None
-    output_key: str | None = None
-    output_digest: bytes | None = None
-    output_bytes: int | None = None
-    n_regions: int = 0
-    n_replaced: int = 0
-    n_filled: int = 0
-    n_obscured: int = 0
-    seconds: float = 0.0
-    notes: tuple[str, ...] = ()
-    regions: tuple[Mapping[str, object], ...] = ()
+    digest: bytes
+    source_bytes: int
+    source_mtime_ns: int
+    output: str
+    output_bytes: int
 
 
-_COLUMNS = tuple(Row.__dataclass_fields__)
-_PATHS = frozenset({"image_id", "path", "output", "output_key"})
-_INSERT = (
-    f"INSERT INTO items ({', '.join(_COLUMNS)}) VALUES "  # noqa: S608 - names of our own columns
-    f"({', '.join('CAST(? AS TEXT)' if name in _PATHS else '?' for name in _COLUMNS)}) "
-    f"ON CONFLICT (image_id) DO UPDATE SET {', '.join(f'{name} = excluded.{name}' for name in _COLUMNS[1:])}"
-)
-_LOOKUP = (*(name for name in _COLUMNS if name not in {"notes", "regions"}),)
-_FIND = f"SELECT {', '.join(_LOOKUP)} FROM items WHERE image_id = CAST(? AS TEXT)"  # noqa: S608 - as above
-
-
-def _encoded(row: Row) -> list[object]:
-    values: list[object] = []
-    for name in _COLUMNS:
-        value = getattr(row, name)
-        if value is None:
-            values.append(None)
-        elif name in _PATHS:
-            values.append(os.fsencode(value))
-        elif name in {"notes", "regions"}:
-            values.append(json.dumps(value, default=str))
-        else:
-            values.append(printable(value) if isinstance(value, str) else value)
-    return values
-
-
-def _text(raw: bytes) -> str:
-    return raw.decode("utf-8", "surrogateescape")
-
-
-class Ledger:
+class Ledger(LedgerReader):
     """An open ledger. Methods may be called from any thread; they take turns.
 
     Parameters
     ----------
     folder : Path
-        The output folder; the caller holds its lock.
+        The output folder, or the state folder; the caller holds its lock.
     """
 
     def __init__(self, folder: Path) -> None:
-        self.path = folder / LEDGER_FILE
-        self._lock = threading.Lock()
+        path = folder / LEDGER_FILE
         self.changed = False
         """Whether rows were written since it was opened."""
-        with self._guarded():
-            self._connection = sqlite3.connect(
-                self.path, timeout=30, isolation_level=None, check_same_thread=False, cached_statements=32
+        try:
+            connection = sqlite3.connect(
+                path, timeout=30, isolation_level=None, check_same_thread=False, cached_statements=32
             )
-            self._connection.text_factory = _text
+        except sqlite3.Error as error:
+            raise OutputError(explain(path, error)) from error
+        super().__init__(path, connection)
+        with self._guarded():
             self.journal = self._set_journal(is_local(folder))
             self._connection.execute("PRAGMA temp_store = FILE")
             self._create()
@@ -160,53 +82,37 @@ class Ledger:
         tables = {name for (name,) in self._connection.execute("SELECT name FROM sqlite_master WHERE type = 'table'")}
         if not tables:
             self._connection.execute("BEGIN IMMEDIATE")
-            for statement in _SCHEMA.split(";\n"):
-                if statement.strip():
-                    self._connection.execute(statement)
-            self._set("version", _VERSION)
+            self._add_tables()
+            self._set("version", VERSION)
             self._set("fingerprint", None)
             self._set("run_key", secrets.token_hex(32))
             self._set("clean", False)
             self._connection.execute("COMMIT")
         version = self._get("version") if not tables or "meta" in tables else None
-        if version != _VERSION:
+        if version != VERSION:
             raise OutputError(
-                f"{str(self.path)!r} is no ledger of this version (found {version!r}, expected {_VERSION}): "
+                f"{str(self.path)!r} is no ledger of this version (found {version!r}, expected {VERSION}): "
                 "give another output folder"
             )
+        if tables and "containers" not in tables:
+            self._add_tables()
 
-    @contextmanager
-    def _guarded(self) -> Iterator[None]:
-        """One thread at a time, and SQLite's errors as ours."""
-        with self._lock:
-            try:
-                yield
-            except sqlite3.Error as error:
-                raise OutputError(_explain(self.path, error)) from error
-
-    def _get(self, name: str) -> object:
-        found = self._connection.execute("SELECT value FROM meta WHERE name = ?", (name,)).fetchone()
-        return None if found is None else json.loads(found[0])
+    def _add_tables(self) -> None:
+        for statement in SCHEMA.split(";\n"):
+            if statement.strip():
+                self._connection.execute(statement)
 
     def _set(self, name: str, value: object) -> None:
         self._connection.execute("INSERT OR REPLACE INTO meta VALUES (?, ?)", (name, json.dumps(value)))
 
-    @property
-    def run_key(self) -> bytes:
-        """Key of the run's keyed digests, 32 bytes."""
+    def put(self, name: str, value: object) -> None:
+        """Write a value of JSON down beside the rows."""
         with self._guarded():
-            return bytes.fromhex(str(self._get("run_key")))
-
-    @property
-    def clean(self) -> bool:
-        """Whether the last run ended by itself, so that it left no temporary files."""
-        with self._guarded():
-            return bool(self._get("clean"))
+            self._set(name, value)
 
     def mark(self, *, clean: bool) -> None:
         """Write down that a run is under way, or that it ended."""
-        with self._guarded():
-            self._set("clean", clean)
+        self.put("clean", clean)
 
     def match_fingerprint(self, fingerprint: Mapping[str, object]) -> None:
         """Keep what the run is made with; compare where there are results already.
@@ -225,48 +131,27 @@ class Ledger:
         with self._guarded():
             old = cast("dict[str, object] | None", self._get("fingerprint"))
             if old is not None and old != new and self._any_done():
-                changed = [
-                    f"{key} was {_short(old.get(key))}, is {_short(new.get(key))}"
-                    for key in sorted(old.keys() | new.keys())
-                    if old.get(key) != new.get(key)
-                ]
                 raise StateMismatchError(
-                    f"{str(self.path.parent)!r} was begun with other settings: {'; '.join(changed)}. "
+                    f"{str(self.path.parent)!r} was begun with other settings: {differences(old, new)}. "
                     "Give the earlier ones, another output folder, or resume=restart to begin anew"
                 )
             if old != new:
                 self.changed = True
                 self._connection.execute("DELETE FROM items")
+                self._connection.execute("DELETE FROM containers")
                 self._set("fingerprint", new)
 
     def _any_done(self) -> bool:
         return self._connection.execute("SELECT 1 FROM items WHERE output IS NOT NULL LIMIT 1").fetchone() is not None
 
-    def find(self, image_id: str) -> Row | None:
-        """The row of one input, without its notes and regions."""
-        with self._guarded():
-            found = self._connection.execute(_FIND, (os.fsencode(image_id),)).fetchone()
-        if found is None:
-            return None
-        values = dict(zip(_LOOKUP, found, strict=True))
-        return Row(**{**values, "status": Status(values["status"])})
-
-    def owner_of(self, output_key: str) -> str | None:
-        """Id of the input whose output has this key."""
-        with self._guarded():
-            found = self._connection.execute(
-                "SELECT image_id FROM items WHERE output_key = CAST(? AS TEXT)", (os.fsencode(output_key),)
-            ).fetchone()
-        return None if found is None else str(found[0])
-
     def record(self, rows: Iterable[Row]) -> None:
         """Commit rows in one transaction; a row of the same input is replaced."""
-        values = [_encoded(row) for row in rows]
+        values = [encoded(row) for row in rows]
         self.changed = True
         with self._guarded():
             self._connection.execute("BEGIN IMMEDIATE")
             try:
-                self._connection.executemany(_INSERT, values)
+                self._connection.executemany(INSERT, values)
                 self._connection.execute("COMMIT")
             except BaseException:
                 if self._connection.in_transaction:
@@ -276,54 +161,56 @@ class Ledger:
     def touch(self, image_id: str, source_bytes: int, source_mtime_ns: int) -> None:
         """Remember the new time stamp of a source whose bytes are unchanged."""
         with self._guarded():
-            self._connection.execute(
-                "UPDATE items SET source_bytes = ?, source_mtime_ns = ? WHERE image_id = CAST(? AS TEXT)",
-                (source_bytes, source_mtime_ns, os.fsencode(image_id)),
-            )
+            for table in ("items", "containers"):
+                self._connection.execute(
+                    f"UPDATE {table} SET source_bytes = ?, source_mtime_ns = ? "  # noqa: S608 - one of two names
+                    "WHERE image_id = CAST(? AS TEXT)",
+                    (source_bytes, source_mtime_ns, os.fsencode(image_id)),
+                )
 
-    def rows(self, *, after: str = "", limit: int = 1000) -> list[Row]:
-        """Rows in the order of their ids, a page at a time: those with ids greater than ``after``."""
+    def find_container(self, image_id: str) -> ContainerRow | None:
+        """A container that was written again."""
         with self._guarded():
             found = self._connection.execute(
-                f"SELECT {', '.join(_COLUMNS)} FROM items WHERE image_id > CAST(? AS TEXT) "  # noqa: S608 - as above
-                "ORDER BY image_id LIMIT ?",
-                (os.fsencode(after), limit),
-            ).fetchall()
-        rows = []
-        for values in (dict(zip(_COLUMNS, row, strict=True)) for row in found):
-            values["status"] = Status(values["status"])
-            values["notes"] = tuple(json.loads(values["notes"]))
-            values["regions"] = tuple(json.loads(values["regions"]))
-            rows.append(Row(**values))
-        return rows
+                "SELECT image_id, digest, source_bytes, source_mtime_ns, output, output_bytes FROM containers "
+                "WHERE image_id = CAST(? AS TEXT)",
+                (os.fsencode(image_id),),
+            ).fetchone()
+        return None if found is None else ContainerRow(*found)
 
-    def outputs(self) -> Iterator[str]:
-        """Paths of everything that was written, relative to the output folder."""
-        after = ""
-        while True:
-            with self._guarded():
-                page = self._connection.execute(
-                    "SELECT image_id, output FROM items WHERE image_id > CAST(? AS TEXT) AND output IS NOT NULL "
-                    "ORDER BY image_id LIMIT 1000",
-                    (os.fsencode(after),),
-                ).fetchall()
-            if not page:
-                return
-            yield from (str(output) for _, output in page)
-            after = page[-1][0]
+    def record_container(self, row: ContainerRow) -> None:
+        """Commit that a container is there whole."""
+        self.changed = True
+        with self._guarded():
+            self._connection.execute(
+                "INSERT OR REPLACE INTO containers VALUES (CAST(? AS TEXT), ?, ?, ?, CAST(? AS TEXT), ?)",
+                (
+                    os.fsencode(row.image_id),
+                    row.digest,
+                    row.source_bytes,
+                    row.source_mtime_ns,
+                    os.fsencode(row.output),
+                    row.output_bytes,
+                ),
+            )
+
+    def forget_members(self, image_id: str) -> None:
+        """Delete the rows of a container's pictures: nothing was made of them after all."""
+        self.changed = True
+        with self._guarded():
+            self._connection.execute(
+                "DELETE FROM items WHERE image_id > CAST(? AS TEXT) AND image_id < CAST(? AS TEXT)",
+                (os.fsencode(f"{image_id}/"), os.fsencode(f"{image_id}0")),
+            )
 
     def restart(self) -> None:
         """Forget everything, and take a new key."""
         self.changed = True
         with self._guarded():
             self._connection.execute("DELETE FROM items")
+            self._connection.execute("DELETE FROM containers")
             self._set("fingerprint", None)
             self._set("run_key", secrets.token_hex(32))
-
-    def close(self) -> None:
-        """Close the database; with the write-ahead log, that folds the log into it."""
-        with self._guarded():
-            self._connection.close()
 
 
 def _flatten(value: Mapping[str, object], prefix: str = "") -> Iterator[tuple[str, object]]:
@@ -335,20 +222,18 @@ def _flatten(value: Mapping[str, object], prefix: str = "") -> Iterator[tuple[st
             yield name, json.loads(json.dumps(inner, default=str))
 
 
+def differences(old: Mapping[str, object], new: Mapping[str, object]) -> str:
+    """The keys of two flat mappings that differ, with both values."""
+    return "; ".join(
+        f"{key} was {_short(old.get(key))}, is {_short(new.get(key))}"
+        for key in sorted(old.keys() | new.keys())
+        if old.get(key) != new.get(key)
+    )
+
+
 def _short(value: object) -> str:
     text = "absent" if value is None else json.dumps(value)
     return text if len(text) <= 60 else f"{text[:57]}..."
-
-
-def _explain(path: Path, error: sqlite3.Error) -> str:
-    text = str(error)
-    if "full" in text:
-        return f"no space is left for {str(path)!r}: make room and start the same command again"
-    if "readonly" in text or "unable to open" in text:
-        return f"{str(path)!r} cannot be written ({text}): check the folder's permissions, or give another one"
-    if "malformed" in text or "not a database" in text:
-        return f"{str(path)!r} is damaged ({text}): give another output folder, or delete this one and begin anew"
-    return f"{str(path)!r} cannot be used: {text}"
 
 
 def is_local(folder: Path) -> bool:

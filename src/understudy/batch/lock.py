@@ -42,7 +42,7 @@ def locked(folder: Path) -> Iterator[None]:
         if not _flock(descriptor, path):
             exclusive = _exclusive(path)
         os.ftruncate(descriptor, 0)
-        os.pwrite(descriptor, _owner(), 0)
+        os.pwrite(descriptor, json.dumps(owner_record()).encode(), 0)
         yield
     except OSError as error:
         if error.errno not in {errno.ENOSPC, errno.EDQUOT, errno.EROFS}:
@@ -56,14 +56,14 @@ def locked(folder: Path) -> Iterator[None]:
             exclusive.unlink(missing_ok=True)
 
 
-def _owner() -> bytes:
-    owner = {
+def owner_record() -> dict[str, object]:
+    """What tells this process from all others, with the time."""
+    return {
         "pid": os.getpid(),
         "host": socket.gethostname(),
         "boot": _boot(),
         "since": datetime.now(UTC).isoformat(timespec="seconds"),
     }
-    return json.dumps(owner).encode()
 
 
 def _boot() -> str:
@@ -74,7 +74,8 @@ def _boot() -> str:
         return ""
 
 
-def _read_owner(path: Path) -> dict[str, object]:
+def read_owner(path: Path) -> dict[str, object]:
+    """The record in a lock file; empty where nobody holds it."""
     try:
         owner = json.loads(path.read_text())
     except (OSError, ValueError):
@@ -103,7 +104,7 @@ def _flock(descriptor: int, path: Path) -> bool:
             return False
         if error.errno not in {errno.EWOULDBLOCK, errno.EACCES}:
             raise
-        raise _in_use(path, _read_owner(path)) from None
+        raise _in_use(path, read_owner(path)) from None
     return True
 
 
@@ -114,20 +115,21 @@ def _exclusive(path: Path) -> Path:
         try:
             descriptor = os.open(held, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o644)
         except FileExistsError:
-            owner = _read_owner(held)
-            if not _is_dead(owner):
+            owner = read_owner(held)
+            if not is_dead(owner):
                 raise _in_use(path, owner, f"; if that run has ended, delete {str(held)!r}") from None
             held.unlink(missing_ok=True)
             continue
         try:
-            os.write(descriptor, _owner())
+            os.write(descriptor, json.dumps(owner_record()).encode())
         finally:
             os.close(descriptor)
         return held
-    raise _in_use(path, _read_owner(held))
+    raise _in_use(path, read_owner(held))
 
 
-def _is_dead(owner: dict[str, object]) -> bool:
+def is_dead(owner: dict[str, object]) -> bool:
+    """Whether the process that an owner's record names is certainly gone: it was of this machine."""
     pid = owner.get("pid")
     if not isinstance(pid, int) or owner.get("host") != socket.gethostname():
         return False

@@ -1,4 +1,4 @@
-"""Which files a run reads: a file, a folder, a glob or a list, listed one by one in a stable order, never held whole.
+"""Which files of this machine a run reads: a file, a folder or a glob, listed in a stable order, never held whole.
 
 Every input has an id, its POSIX path relative to the root of the collection, and is listed exactly once. What cannot be
 read (a folder without permission, a broken link) is listed with the reason, so that nothing is lost in silence. Hidden
@@ -7,20 +7,30 @@ files, output folders (they carry ``MARKER``) and links that lead out of the tre
 
 from __future__ import annotations
 
+import hashlib
+import heapq
 import os
 import re
-import sqlite3
-from collections.abc import Callable, Iterator
-from contextlib import closing
+import stat
+import tempfile
+from collections.abc import Iterator
+from contextlib import ExitStack
 from dataclasses import dataclass
 from fnmatch import translate
 from pathlib import Path
-from typing import Literal
+from typing import IO
 
-from understudy.errors import InvalidInputError
+from understudy.batch.cost import picture_cost
+from understudy.batch.flow import Cost
+from understudy.batch.items import Inputs, Opened, Problem, check_head
+from understudy.errors import InvalidInputError, UnreadableImageError
+from understudy.imaging.sniff import HEAD_BYTES
 
 MARKER = ".understudy-output"
 """Name of the file that says "this folder was written by understudy"."""
+
+RUN_LENGTH = 100_000
+"""Entries of one folder that are sorted in memory."""
 
 _MAGIC = re.compile(r"[*?\[]")
 
@@ -40,62 +50,71 @@ class InputFile:
     path: Path
     problem: str = ""
     """Why it cannot be worked on; empty for an ordinary file."""
-    status: Literal["", "failed", "skipped"] = ""
+    status: Problem = ""
     """What to record where there is a problem."""
 
+    @property
+    def where(self) -> str:
+        """Its path."""
+        return os.fspath(self.path)
 
-@dataclass(frozen=True)
-class Inputs:
-    """A collection that can be listed again and again, each time from the disk and in the same order."""
+    @property
+    def staged(self) -> str:
+        """Nothing: its picture is a file of its own."""
+        return ""
 
-    spec: str
-    root: Path
-    """What the ids are relative to."""
-    _list: Callable[[], Iterator[InputFile]]
+    @property
+    def far(self) -> bool:
+        """No."""
+        return False
 
-    def __iter__(self) -> Iterator[InputFile]:
-        return self._list()
+    def version(self) -> tuple[int, int] | None:
+        """Size and modification time (ns); None where it cannot be reached."""
+        if self.problem:
+            return None
+        try:
+            status = os.stat(self.path)
+        except OSError:
+            return None
+        return status.st_size, status.st_mtime_ns
 
-    def count(self) -> int:
-        """How many files a run will see now; one pass over the folders."""
-        return sum(1 for _ in self)
+    def cost(self) -> Cost:
+        """Pixels and bytes, read from the header."""
+        return picture_cost(self.path)
 
+    def load(self, max_bytes: int, opened: Opened) -> bytes:
+        """All bytes, after the first ones have said that it is a picture."""
+        with self.path.open("rb") as file:
+            status = os.fstat(file.fileno())
+            if not stat.S_ISREG(status.st_mode):
+                raise UnreadableImageError("no ordinary file")
+            opened(status.st_size, status.st_mtime_ns)
+            head = file.read(HEAD_BYTES)
+            check_head(head, self.image_id, status.st_size, max_bytes)
+            return head + file.read()
 
-def open_inputs(spec: str | os.PathLike[str]) -> Inputs:
-    """Find out what ``spec`` names: an existing file or folder, a ``.txt`` list of paths, or a glob.
+    def read(self, opened: Opened) -> bytes:
+        """All bytes, whatever they are."""
+        with self.path.open("rb") as file:
+            status = os.fstat(file.fileno())
+            opened(status.st_size, status.st_mtime_ns)
+            return file.read()
 
-    Parameters
-    ----------
-    spec : str or path
-        An existing path is taken as it is, whatever characters it holds. A glob knows ``*``, ``?``, ``[...]`` and
-        ``**`` (any number of folders); its ids are relative to the part before the first wildcard. A list holds one
-        path a line, relative to the list's folder; its ids are relative to that folder where all paths lie in it, else
-        to the folder that all of them share.
+    def digest(self) -> bytes:
+        """SHA-256 of its bytes; empty where it cannot be reached."""
+        try:
+            with self.path.open("rb") as source:
+                return hashlib.file_digest(source, "sha256").digest()
+        except OSError:
+            return b""
 
-    Returns
-    -------
-    Inputs
-        Nothing is listed before it is iterated.
+    def has_beside(self, name: str) -> bool:
+        """Whether a file of this name lies beside it; told by the disk, so that order plays no part."""
+        return os.path.lexists(self.path.parent / name)
 
-    Raises
-    ------
-    InvalidInputError
-        Where there is nothing, or where it lies in an output folder; iterating raises it for a glob without a match.
-    """
-    text = os.fspath(spec)
-    path = Path(os.path.abspath(text))
-    if os.path.exists(path):
-        _refuse_output(path if path.is_dir() else path.parent, text)
-        if path.is_dir():
-            if not os.access(path, os.R_OK | os.X_OK):
-                raise InvalidInputError(f"input folder {printable(text)!r} cannot be read: permission denied")
-            return Inputs(text, path, lambda: _below(path, (None,)))
-        if path.suffix.lower() == ".txt":
-            return _open_list(text, path)
-        return Inputs(text, path.parent, lambda: iter([InputFile(path.name, path)]))
-    if _MAGIC.search(text):
-        return _open_glob(text, path)
-    raise InvalidInputError(f"input {printable(text)!r} does not exist: give a file, a folder, a glob or a .txt list")
+    def local_copy(self, spool: Path) -> Path:  # noqa: ARG002 - it lies here already
+        """The file itself."""
+        return self.path
 
 
 def inside_output(path: Path) -> Path | None:
@@ -116,24 +135,49 @@ def _reason(error: OSError) -> str:
     return (error.strerror or type(error).__name__).lower()
 
 
-def _names(folder: Path, image_id: str) -> list[bytes] | InputFile:
+def _names(folder: Path, image_id: str) -> Iterator[bytes] | InputFile:
     """What lies in a folder, by name; nothing where it is an output folder; a problem where it cannot be listed.
 
     Each entry is the name, a zero byte and a letter: f file, d folder, l link, o other. This takes some 60 bytes an
-    entry, a quarter of what the ``DirEntry`` objects of a folder with a million pictures would take.
+    entry; of a folder with more than ``RUN_LENGTH``, sorted runs go to temporary files and are merged from there.
     """
-    names = []
-    try:
-        with os.scandir(folder) as entries:
-            for entry in entries:
-                if entry.name == MARKER:
-                    return []
-                if not entry.name.startswith("."):
-                    names.append(os.fsencode(entry.name) + _letter(entry))
-    except OSError as error:
-        return InputFile(image_id or ".", folder, f"folder cannot be listed: {_reason(error)}", "failed")
-    names.sort()
-    return names
+    names: list[bytes] = []
+    with ExitStack() as stack:
+        runs: list[IO[bytes]] = []
+        try:
+            with os.scandir(folder) as entries:
+                for entry in entries:
+                    if entry.name == MARKER:
+                        return iter(())
+                    if not entry.name.startswith("."):
+                        names.append(os.fsencode(entry.name) + _letter(entry))
+                    if len(names) >= RUN_LENGTH:
+                        runs.append(stack.enter_context(_sorted_run(names)))
+                        names = []
+        except OSError as error:
+            return InputFile(image_id or ".", folder, f"folder cannot be listed: {_reason(error)}", "failed")
+        names.sort()
+        return _merged(runs, names, stack.pop_all()) if runs else iter(names)
+
+
+def _sorted_run(names: list[bytes]) -> IO[bytes]:
+    """A temporary file without a name that holds entries in order, each ended by a slash."""
+    run = tempfile.TemporaryFile()  # noqa: SIM115 - the caller closes it
+    run.writelines(name + b"/" for name in sorted(names))
+    run.seek(0)
+    return run
+
+
+def _merged(runs: list[IO[bytes]], last: list[bytes], stack: ExitStack) -> Iterator[bytes]:
+    with stack:
+        yield from heapq.merge(*(_entries(run) for run in runs), last)
+
+
+def _entries(run: IO[bytes]) -> Iterator[bytes]:
+    rest = b""
+    while block := run.read(1 << 16):
+        *whole, rest = (rest + block).split(b"/")
+        yield from whole
 
 
 def _letter(entry: os.DirEntry[str]) -> bytes:
@@ -190,11 +234,11 @@ def _visit(name: str, letter: str, place: _Place) -> InputFile | _Place:
     return _Place(path, f"{image_id}/", (*place.above, this), place.root)
 
 
-_Patterns = tuple[re.Pattern[str] | None, ...]
+Patterns = tuple[re.Pattern[str] | None, ...]
 """One expression for each path component; None stands for ``**``."""
 
 
-def _closure(states: frozenset[int], patterns: _Patterns) -> frozenset[int]:
+def _closure(states: frozenset[int], patterns: Patterns) -> frozenset[int]:
     """The states with those added that a ``**`` for no folder at all leads to."""
     grown = set(states)
     for state in states:
@@ -204,7 +248,7 @@ def _closure(states: frozenset[int], patterns: _Patterns) -> frozenset[int]:
     return frozenset(grown)
 
 
-def _advance(states: frozenset[int], name: str, patterns: _Patterns) -> frozenset[int]:
+def _advance(states: frozenset[int], name: str, patterns: Patterns) -> frozenset[int]:
     """Positions in the pattern after one more path component; each file is matched once, whatever the wildcards."""
     after: set[int] = set()
     for state in states:
@@ -218,7 +262,7 @@ def _advance(states: frozenset[int], name: str, patterns: _Patterns) -> frozense
     return _closure(frozenset(after), patterns)
 
 
-def _matches(place: _Place, patterns: _Patterns, states: frozenset[int]) -> Iterator[InputFile]:
+def _matching(place: _Place, patterns: Patterns, states: frozenset[int]) -> Iterator[InputFile]:
     """Files below a folder that match, depth first, by name."""
     names = _names(place.folder, place.prefix.rstrip("/"))
     if isinstance(names, InputFile):
@@ -233,18 +277,51 @@ def _matches(place: _Place, patterns: _Patterns, states: frozenset[int]) -> Iter
         found = _visit(name, letter, place)
         if isinstance(found, _Place):
             if any(state < len(patterns) for state in after):
-                yield from _matches(found, patterns, after)
+                yield from _matching(found, patterns, after)
         elif len(patterns) in after:
             yield found
 
 
-def _below(folder: Path, patterns: _Patterns) -> Iterator[InputFile]:
+def _below(folder: Path, patterns: Patterns) -> Iterator[InputFile]:
     status = folder.stat()
     place = _Place(folder, "", ((status.st_dev, status.st_ino),), os.path.realpath(folder))
-    yield from _matches(place, patterns, _closure(frozenset([0]), patterns))
+    yield from _matching(place, patterns, _closure(frozenset([0]), patterns))
 
 
-def _open_glob(text: str, path: Path) -> Inputs:
+def open_folder(text: str, path: Path) -> Inputs:
+    """All files below a folder."""
+    _refuse_output(path, text)
+    if not os.access(path, os.R_OK | os.X_OK):
+        raise InvalidInputError(f"input folder {printable(text)!r} cannot be read: permission denied")
+    return Inputs(text, path, lambda: _below(path, (None,)))
+
+
+def open_file(text: str, path: Path) -> Inputs:
+    """One file."""
+    _refuse_output(path.parent, text)
+    return Inputs(text, path.parent, lambda: iter([InputFile(path.name, path)]))
+
+
+def is_glob(text: str) -> bool:
+    """Whether a text holds a wildcard."""
+    return bool(_MAGIC.search(text))
+
+
+def compile_patterns(parts: tuple[str, ...]) -> Patterns:
+    """An expression for each path component of a glob."""
+    return tuple(None if part == "**" else re.compile(translate(part)) for part in parts)
+
+
+def matches(names: tuple[str, ...], patterns: Patterns) -> bool:
+    """Whether a relative path, given by its components, fits a glob."""
+    states = _closure(frozenset([0]), patterns)
+    for name in names:
+        states = _advance(states, name, patterns)
+    return len(patterns) in states
+
+
+def open_glob(text: str, path: Path) -> Inputs:
+    """All files that match a glob; ids are relative to the part before the first wildcard."""
     parts = path.parts
     first = 1
     while not _MAGIC.search(parts[first]) or os.path.isdir(Path(*parts[: first + 1])):
@@ -255,7 +332,7 @@ def _open_glob(text: str, path: Path) -> Inputs:
             f"input {printable(text)!r} matches nothing: there is no folder {printable(str(root))!r}"
         )
     _refuse_output(root, text)
-    patterns = tuple(None if part == "**" else re.compile(translate(part)) for part in parts[first:])
+    patterns = compile_patterns(parts[first:])
 
     def listed() -> Iterator[InputFile]:
         n_found = 0
@@ -268,38 +345,8 @@ def _open_glob(text: str, path: Path) -> Inputs:
     return Inputs(text, root, listed)
 
 
-def _read_list(path: Path) -> Iterator[Path]:
-    """The paths of a list file, absolute, without ``..``."""
-    folder = path.parent
-    with path.open("rb") as lines:
-        for number, line in enumerate(lines):
-            name = os.fsdecode((line.removeprefix(b"\xef\xbb\xbf") if number == 0 else line).rstrip(b"\r\n"))
-            if name.strip():
-                yield Path(os.path.normpath(folder / name))
-
-
-def _open_list(text: str, path: Path) -> Inputs:
-    root: str | None = None
-    for listed_path in _read_list(path):
-        parent = str(listed_path.parent)
-        root = parent if root is None else os.path.commonpath([root, parent])
-    if root is None:
-        raise InvalidInputError(f"input list {printable(text)!r} names no file: one path a line is expected")
-    folder = path.parent if Path(root).is_relative_to(path.parent) else Path(root)
-
-    def listed() -> Iterator[InputFile]:
-        # a private database on disk remembers what was listed, so that memory does not grow with the list
-        with closing(sqlite3.connect("")) as seen:
-            seen.execute("CREATE TABLE seen (path BLOB PRIMARY KEY) WITHOUT ROWID")
-            for listed_path in _read_list(path):
-                fresh = seen.execute("INSERT OR IGNORE INTO seen VALUES (?)", (os.fsencode(listed_path),)).rowcount
-                if fresh:
-                    yield _listed_file(listed_path, listed_path.relative_to(folder).as_posix())
-
-    return Inputs(text, folder, listed)
-
-
-def _listed_file(path: Path, image_id: str) -> InputFile:
+def listed_file(path: Path, image_id: str) -> InputFile:
+    """A file that a list names, or why it is not read."""
     try:
         path.stat()
     except OSError as error:

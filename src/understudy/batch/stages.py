@@ -8,8 +8,6 @@ from __future__ import annotations
 import gc
 import hashlib
 import math
-import os
-import stat
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
@@ -17,17 +15,16 @@ from typing import Protocol, TypeVar
 
 from understudy.batch.flow import Cost
 from understudy.batch.folder import NameTakenError, Outputs
+from understudy.batch.items import Item, holds_file_names, is_sidecar
 from understudy.batch.ledger import Row, Status
-from understudy.batch.sources import InputFile, printable
+from understudy.batch.sources import printable
 from understudy.errors import (
     GenerationError,
     NotMediaError,
     OutputError,
     RefusedImageError,
     UnderstudyError,
-    UnreadableImageError,
 )
-from understudy.imaging.sniff import HEAD_BYTES, readable_format
 from understudy.types import AnonymizedImage, Detections, OutcomeKind, SourceImage
 
 T = TypeVar("T")
@@ -71,9 +68,11 @@ class Job(Protocol):
 class Picture:
     """One input on its way; what a stage made is dropped as soon as the next one has used it."""
 
-    file: InputFile
+    file: Item
     cost: Cost
     row: Row
+    data: bytes | None = None
+    """The source's bytes, where they were fetched ahead."""
     source: SourceImage | None = None
     detections: Detections | None = None
     anonymized: AnonymizedImage | None = None
@@ -88,16 +87,16 @@ class Picture:
 
     def end(self, status: Status, error: str) -> None:
         """Go no further; let go of every pixel."""
-        self.source = self.detections = self.anonymized = None
+        self.data = self.source = self.detections = self.anonymized = None
         prefix = f"{self.file.image_id}: "
         self.done = replace(
             self.row, status=status, error=printable(error.removeprefix(prefix)), seconds=round(self.seconds, 4)
         )
 
 
-def new_picture(file: InputFile, cost: Cost) -> Picture:
+def new_picture(file: Item, cost: Cost) -> Picture:
     """A picture of which nothing is known but where it lies."""
-    return Picture(file, cost, Row(file.image_id, os.fspath(file.path), Status.FAILED))
+    return Picture(file, cost, Row(file.image_id, file.where, Status.FAILED))
 
 
 def _timed(picture: Picture, work: Callable[[], T]) -> T:
@@ -128,31 +127,17 @@ def describe(error: BaseException) -> str:
     return f"unexpected {type(error).__name__}: {error}"
 
 
-def read_file(picture: Picture, max_bytes: int) -> bytes:
-    """The bytes of a picture's file, after its first bytes have said that it is one.
-
-    Size and time stamp go into the picture's row as they were when the file was opened.
-    """
-    with picture.file.path.open("rb") as file:
-        status = os.fstat(file.fileno())
-        if not stat.S_ISREG(status.st_mode):
-            raise UnreadableImageError("no ordinary file")
-        picture.row = replace(picture.row, source_bytes=status.st_size, source_mtime_ns=status.st_mtime_ns)
-        head = file.read(HEAD_BYTES)
-        readable_format(head, picture.file.image_id)
-        if status.st_size > max_bytes:
-            raise RefusedImageError(f"the file has {status.st_size:,} bytes, the limit is {max_bytes:,}")
-        return head + file.read()
+def fetch(picture: Picture, *, max_bytes: int) -> None:
+    """Have the bytes of a picture here; ``picture.done`` is set where that is the end of it."""
+    _timed(picture, lambda: _fetch(picture, max_bytes))
 
 
-def prepare(job: Job, picture: Picture, *, max_bytes: int) -> None:
-    """Read, decode and detect; ``picture.done`` is set where that is the end of it."""
-    _timed(picture, lambda: _prepare(job, picture, max_bytes))
+def _fetch(picture: Picture, max_bytes: int) -> None:
+    def opened(n_bytes: int, stamp: int) -> None:
+        picture.row = replace(picture.row, source_bytes=n_bytes, source_mtime_ns=stamp)
 
-
-def _prepare(job: Job, picture: Picture, max_bytes: int) -> None:
     try:
-        data = read_file(picture, max_bytes)
+        picture.data = picture.file.load(max_bytes, opened)
     except NotMediaError as error:
         return picture.end(Status.SKIPPED, str(error))
     except RefusedImageError as error:
@@ -161,6 +146,20 @@ def _prepare(job: Job, picture: Picture, max_bytes: int) -> None:
         return picture.end(Status.FAILED, f"cannot be read: {(error.strerror or str(error)).lower()}")
     except (UnderstudyError, MemoryError) as error:
         return picture.end(Status.FAILED, describe(error))
+    return None
+
+
+def prepare(job: Job, picture: Picture, *, max_bytes: int) -> None:
+    """Read, decode and detect; ``picture.done`` is set where that is the end of it."""
+    _timed(picture, lambda: _prepare(job, picture, max_bytes))
+
+
+def _prepare(job: Job, picture: Picture, max_bytes: int) -> None:
+    if picture.data is None:
+        _fetch(picture, max_bytes)
+    data, picture.data = picture.data, None
+    if data is None:
+        return None
     source = _decode(job, picture, data)
     del data
     if source is None:
@@ -253,12 +252,12 @@ def _finish(job: Job, picture: Picture, outputs: Outputs) -> None:
         _check(picture, source, anonymized)
         encoded = _encode(job, source, anonymized)
         relative, key = outputs.claim(picture.file.image_id, encoded.suffix)
-        if encoded.suffix and _sibling(picture.file, relative):
+        if encoded.suffix and picture.file.has_beside(relative.rpartition("/")[2]):
             raise NameTakenError(
                 f"its output would be named {printable(relative)!r}, as that of the file of this name beside it: "
                 "rename one of them"
             )
-        outputs.write(relative, encoded.data)
+        outputs.write_for(picture.file, relative, encoded.data)
     except OutputError:
         raise
     except Exception as error:  # noqa: BLE001 - one picture never stops the run
@@ -291,9 +290,37 @@ def _encode(job: Job, source: SourceImage, anonymized: AnonymizedImage) -> Encod
         raise GenerationError(str(error)) from error
 
 
-def _sibling(file: InputFile, relative: str) -> bool:
-    """Whether a source of the output's name lies beside this one; told by the disk, so that order plays no part."""
-    return os.path.lexists(file.path.parent / relative.rpartition("/")[2])
+def copy_sidecar(picture: Picture, outputs: Outputs) -> None:
+    """Lay the table of an image folder beside the pictures, byte for byte; any other file is left as it is.
+
+    Raises
+    ------
+    OutputError
+    """
+    if picture.done is None or picture.done.status is not Status.SKIPPED or not is_sidecar(picture.file.image_id):
+        return None
+    try:
+        data = picture.file.read(lambda _size, _stamp: None)
+        if not holds_file_names(data):
+            return None
+        relative, key = outputs.claim(picture.file.image_id)
+        outputs.write_for(picture.file, relative, data)
+    except NameTakenError as error:
+        return picture.end(Status.FAILED, str(error))
+    except OSError as error:
+        return picture.end(Status.FAILED, f"cannot be read: {(error.strerror or str(error)).lower()}")
+    digest = hashlib.sha256(data).digest()
+    picture.done = replace(
+        picture.row,
+        status=Status.DONE,
+        output=relative,
+        output_key=key,
+        digest=digest,
+        output_digest=digest,
+        output_bytes=len(data),
+        notes=("the table of an image folder: copied as it is",),
+    )
+    return None
 
 
 def _regions(anonymized: AnonymizedImage) -> list[dict[str, object]]:

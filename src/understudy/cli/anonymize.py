@@ -8,9 +8,10 @@ from pathlib import Path
 
 import cv2
 
+from understudy.batch.inputs import open_inputs
 from understudy.batch.local import run_local
 from understudy.batch.progress import Event, ProgressBar
-from understudy.batch.sources import open_inputs, printable
+from understudy.batch.sources import printable
 from understudy.batch.summary import RunInterruptedError, RunSummary
 from understudy.batch.tables import write_run_file
 from understudy.config.build import build_job, choose_residual, fingerprint, run_record

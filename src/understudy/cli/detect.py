@@ -13,7 +13,9 @@ from typing import IO
 from rich.console import Console
 from rich.progress import track
 
-from understudy.batch.sources import InputFile, open_inputs, printable
+from understudy.batch.inputs import open_inputs
+from understudy.batch.items import Item
+from understudy.batch.sources import printable
 from understudy.config.build import build_detector
 from understudy.config.compose import compose_config, read_flags
 from understudy.config.help import help_text
@@ -75,12 +77,12 @@ def detect(settings: Detect) -> int:
     return 3 if n_failed else 0
 
 
-def _search(file: InputFile, detector: Detector, max_pixels: int) -> tuple[SourceImage, Detections] | str:
+def _search(file: Item, detector: Detector, max_pixels: int) -> tuple[SourceImage, Detections] | str:
     """A picture with its faces; ``SKIPPED``, or why it could not be searched."""
     if file.problem:
         return SKIPPED if file.status == SKIPPED else file.problem
     try:
-        source = decode(file.path.read_bytes(), file.image_id, max_pixels=max_pixels)
+        source = decode(file.read(lambda _size, _stamp: None), file.image_id, max_pixels=max_pixels)
         return source, detector(source.view)
     except NotMediaError:
         return SKIPPED

@@ -16,9 +16,12 @@ TEMPORARY_SUFFIX = ".part"
 MAX_NAME_BYTES = 255
 
 
-def is_temporary(name: str) -> bool:
-    """Whether a file of this name is an unfinished write of ours, left by a process that was killed."""
-    return name.startswith(TEMPORARY_PREFIX) and name.endswith(TEMPORARY_SUFFIX)
+def is_temporary(name: str, tag: str = "") -> bool:
+    """Whether a file of this name is an unfinished write of ours, left by a process that was killed.
+
+    A tag narrows it down to the writes of one of several runs that share a folder.
+    """
+    return name.startswith(TEMPORARY_PREFIX + tag) and name.endswith(TEMPORARY_SUFFIX)
 
 
 def name_with_suffix(name: str, suffix: str) -> str:
@@ -68,7 +71,7 @@ def _advice(error: OSError) -> str:
     return "check the disk, then start the same command again"
 
 
-def write_atomic(path: Path, data: bytes) -> None:
+def write_atomic(path: Path, data: bytes, tag: str = "") -> None:
     """Write a file so that at any moment, a crash included, it is there whole or not at all.
 
     The data go to a temporary file in the same folder, are flushed to disk, and the file is renamed; then the folder
@@ -78,6 +81,8 @@ def write_atomic(path: Path, data: bytes) -> None:
     ----------
     path : Path
     data : bytes
+    tag : str
+        Goes into the temporary file's name; see ``is_temporary``.
 
     Raises
     ------
@@ -85,7 +90,7 @@ def write_atomic(path: Path, data: bytes) -> None:
         The file cannot be written; nothing is left behind.
     """
     folder = path.parent
-    temporary = folder / f"{TEMPORARY_PREFIX}{secrets.token_hex(8)}{TEMPORARY_SUFFIX}"
+    temporary = folder / f"{TEMPORARY_PREFIX}{tag}{secrets.token_hex(8)}{TEMPORARY_SUFFIX}"
     try:
         folder.mkdir(parents=True, exist_ok=True)
         handle = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o666)
