@@ -1,0 +1,1 @@
+"""People who do not exist: heads made by formulas, rendered with every label known, from no photograph."""

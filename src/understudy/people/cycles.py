@@ -1,0 +1,248 @@
+"""Blender's Cycles as the renderer: one scene for one head, light groups denoised apart. ``bpy`` stays in here."""
+
+from __future__ import annotations
+
+import shutil
+import tempfile
+import warnings
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from understudy.people.camera import Camera
+from understudy.people.fields import Floats
+from understudy.people.light import GROUPS, Group, Rig
+from understudy.people.materials import make_material
+from understudy.people.parts import Mesh, Model, Tufts
+
+LAMP_DISTANCE_M = 2.2
+MAX_DEPTH_M = 50.0
+Floats32 = NDArray[np.float32]
+
+
+@dataclass(frozen=True)
+class Passes:
+    """What one view renders to."""
+
+    groups: dict[Group, Floats32]  # (H, W, 3) linear, premultiplied
+    alpha: Floats32  # (H, W)
+    region: Floats32  # (H, W, 3) face, hair, skin
+    worn: Floats32  # (H, W)
+    depth: Floats32  # (H, W) m, inf where nothing is
+
+
+def _settings(scene: Any, size_px: int, samples: int) -> None:
+    scene.render.engine = "CYCLES"
+    cycles = scene.cycles
+    cycles.device = "CPU"
+    cycles.samples = samples
+    cycles.use_adaptive_sampling = True
+    cycles.adaptive_threshold = 0.03
+    cycles.use_denoising = False
+    cycles.max_bounces, cycles.diffuse_bounces, cycles.glossy_bounces = 5, 2, 2
+    cycles.transmission_bounces, cycles.transparent_max_bounces = 3, 6
+    cycles.caustics_reflective = cycles.caustics_refractive = False
+    cycles.sample_clamp_indirect = 4
+    render = scene.render
+    render.threads_mode, render.threads = "FIXED", 1
+    render.resolution_x = render.resolution_y = size_px
+    render.film_transparent = True
+    render.use_persistent_data = True
+    scene.cycles_curves.shape = "RIBBONS"
+    scene.cycles_curves.subdivisions = 1
+
+
+class Studio:
+    """A scene that holds one head and renders views of it."""
+
+    def __init__(self, model: Model, size_px: int, samples: int) -> None:
+        import bpy
+
+        warnings.filterwarnings("ignore", category=DeprecationWarning)
+        self._bpy = bpy
+        bpy.ops.wm.read_factory_settings(use_empty=True)
+        self._scene = bpy.context.scene
+        self._size_px = size_px
+        self._folder = Path(tempfile.mkdtemp(prefix="understudy-people-"))
+        _settings(self._scene, size_px, samples)
+        for mesh in model.meshes:
+            self._add_mesh(mesh)
+        for tufts in model.tufts:
+            self._add_tufts(tufts)
+        self._eyes = [(self._add_mesh(eye.mesh), eye.center) for eye in model.eyes]
+        self._camera = self._add_object("camera", bpy.data.cameras.new("camera"))
+        self._scene.camera = self._camera
+        self._add_passes()
+        self._add_lights()
+
+    def close(self) -> None:
+        """Remove the temporary files."""
+        shutil.rmtree(self._folder, ignore_errors=True)
+
+    def _add_object(self, name: str, data: Any) -> Any:
+        made = self._bpy.data.objects.new(name, data)
+        self._scene.collection.objects.link(made)
+        return made
+
+    def _add_mesh(self, mesh: Mesh) -> Any:
+        data = self._bpy.data.meshes.new(mesh.name)
+        data.vertices.add(len(mesh.vertices))
+        data.vertices.foreach_set("co", np.ascontiguousarray(mesh.vertices, np.float32).ravel())
+        n, corners = mesh.faces.shape
+        data.loops.add(n * corners)
+        data.loops.foreach_set("vertex_index", mesh.faces.astype(np.int32).ravel())
+        data.polygons.add(n)
+        data.polygons.foreach_set("loop_start", np.arange(0, n * corners, corners, dtype=np.int32))
+        data.update()
+        data.polygons.foreach_set("use_smooth", np.full(n, mesh.smooth))
+        for name, color in (("albedo", mesh.colors), ("region", mesh.region)):
+            if color is not None:
+                rgba = np.c_[color, np.ones(len(color))].astype(np.float32)
+                data.attributes.new(name, "FLOAT_COLOR", "POINT").data.foreach_set("color", rgba.ravel())
+        for name, value in mesh.values.items():
+            data.attributes.new(name, "FLOAT", "POINT").data.foreach_set("value", value.astype(np.float32))
+        data.update()
+        data.materials.append(make_material(mesh.name, mesh.material))
+        return self._add_object(mesh.name, data)
+
+    def _add_tufts(self, tufts: Tufts) -> None:
+        if not tufts.strands:
+            return
+        data = self._bpy.data.hair_curves.new(tufts.name)
+        sizes = [np.full(len(s.points), s.points.shape[1], np.int32) for s in tufts.strands]
+        data.add_curves(np.concatenate(sizes).tolist())
+        points = np.concatenate([s.points.reshape(-1, 3) for s in tufts.strands]).astype(np.float32)
+        radius = np.concatenate([s.radius.ravel() for s in tufts.strands]).astype(np.float32)
+        data.attributes["position"].data.foreach_set("vector", points.ravel())
+        attribute = data.attributes.get("radius") or data.attributes.new("radius", "FLOAT", "POINT")
+        attribute.data.foreach_set("value", radius)
+        data.materials.append(make_material(tufts.name, tufts.material))
+        self._add_object(tufts.name, data)
+
+    def _add_lights(self) -> None:
+        data = self._bpy.data
+        world = data.worlds.new("world")
+        self._scene.world = world
+        world.lightgroup = "ambient"
+        world.use_nodes = True
+        nodes, links = world.node_tree.nodes, world.node_tree.links
+        background = next(n for n in nodes if n.bl_idname == "ShaderNodeBackground")
+        self._sky = nodes.new("ShaderNodeTexEnvironment")
+        self._turn = nodes.new("ShaderNodeMapping")
+        place = nodes.new("ShaderNodeTexCoord")
+        links.new(place.outputs["Generated"], self._turn.inputs["Vector"])
+        links.new(self._turn.outputs[0], self._sky.inputs[0])
+        links.new(self._sky.outputs[0], background.inputs[0])
+        self._lamps: dict[str, Any] = {}
+        for group in ("sun", "key", "fill"):
+            lamp = data.lights.new(group, "SUN" if group == "sun" else "AREA")
+            self._lamps[group] = self._add_object(group, lamp)
+            self._lamps[group].lightgroup = group
+
+    def _add_passes(self) -> None:
+        layer = self._scene.view_layers[0]
+        layer.use_pass_z = True
+        layer.cycles.denoising_store_passes = True
+        for name, kind in (("region", "COLOR"), ("worn", "VALUE")):
+            aov = layer.aovs.add()
+            aov.name, aov.type = name, kind
+        for group in GROUPS:
+            layer.lightgroups.add(name=group)
+        tree = self._bpy.data.node_groups.new("passes", "CompositorNodeTree")
+        self._scene.compositing_node_group = tree
+        self._scene.render.use_compositing = True
+        source = tree.nodes.new("CompositorNodeRLayers")
+        out = tree.nodes.new("CompositorNodeOutputFile")
+        out.directory, out.file_name = str(self._folder), "pass_"
+        out.format.media_type = "IMAGE"
+        out.format.file_format, out.format.color_depth = "OPEN_EXR", "32"
+        for name in ("Alpha", "Depth", "region", "worn", *(f"Combined_{g}" for g in GROUPS)):
+            socket = source.outputs[name]
+            kind = "FLOAT" if socket.type == "VALUE" else "RGBA"
+            if name == "Alpha" or name.startswith("Combined_"):
+                denoise = tree.nodes.new("CompositorNodeDenoise")
+                denoise.inputs["Prefilter"].default_value = "Fast"
+                tree.links.new(source.outputs["Denoising Albedo"], denoise.inputs["Albedo"])
+                tree.links.new(source.outputs["Denoising Normal"], denoise.inputs["Normal"])
+                tree.links.new(socket, denoise.inputs["Image"])
+                socket = denoise.outputs[0]
+            out.file_output_items.new(kind, name)
+            tree.links.new(socket, out.inputs[name])
+
+    def _aim_lamp(self, group: str, angles: tuple[float, float], camera: Camera, at: Floats) -> None:
+        from mathutils import Matrix
+
+        azimuth, elevation = angles
+        right, up, backward = camera.axes
+        toward = np.cos(elevation) * (np.sin(azimuth) * right + np.cos(azimuth) * backward) + np.sin(elevation) * up
+        side = np.cross(up, toward)
+        side /= max(float(np.linalg.norm(side)), 1e-6)
+        world = np.eye(4)
+        world[:3, :3] = np.stack([side, np.cross(toward, side), toward], axis=1)
+        world[:3, 3] = at + LAMP_DISTANCE_M * toward
+        self._lamps[group].matrix_world = Matrix(world.tolist())
+
+    def _set_lights(self, rig: Rig, camera: Camera, at: Floats) -> None:
+        height, width = rig.sky.shape
+        image = self._bpy.data.images.new("sky", width, height, float_buffer=True)
+        pixels = np.ones((height, width, 4), np.float32)
+        pixels[..., :3] = rig.sky[::-1, :, None]
+        image.pixels.foreach_set(pixels.ravel())
+        image.update()
+        image.pack()
+        self._sky.image = image
+        backward = camera.axes[2]
+        self._turn.inputs["Rotation"].default_value = (0, 0, float(-np.arctan2(backward[0], -backward[1]) + np.pi / 2))
+        for group, angles in (("sun", rig.sun), ("key", rig.key), ("fill", rig.fill)):
+            self._aim_lamp(group, angles, camera, at)
+        self._lamps["sun"].data.angle = rig.sun_size
+        self._lamps["sun"].data.energy = np.pi
+        for group, size in (("key", rig.key_size_m), ("fill", rig.fill_size_m)):
+            self._lamps[group].data.size = size
+            self._lamps[group].data.energy = np.pi**2 * LAMP_DISTANCE_M**2
+
+    def render(self, camera: Camera, rig: Rig, gaze: Floats, seed: int) -> Passes:
+        """Render one view.
+
+        Parameters
+        ----------
+        gaze : (3, 3)
+            Rotation of both eyes.
+        seed : int
+            Of the sampling noise.
+        """
+        from mathutils import Matrix
+
+        data = self._camera.data
+        data.angle, data.clip_start = camera.field_of_view, 0.05
+        data.shift_x, data.shift_y = camera.shift
+        self._camera.matrix_world = Matrix(camera.matrix().tolist())
+        for eye, center in self._eyes:
+            world = np.eye(4)
+            world[:3, :3], world[:3, 3] = gaze, center
+            eye.matrix_world = Matrix(world.tolist())
+        self._set_lights(rig, camera, self._eyes[0][1])
+        self._scene.cycles.seed = seed % 2**31
+        self._bpy.ops.render.render()
+        groups: dict[Group, Floats32] = {g: self._read(f"Combined_{g}")[..., :3] for g in GROUPS}
+        depth = self._read("Depth")[..., 0]
+        return Passes(
+            groups=groups,
+            alpha=np.clip(self._read("Alpha")[..., 0], 0, 1),
+            region=np.clip(self._read("region")[..., :3], 0, 1),
+            worn=np.clip(self._read("worn")[..., 0], 0, 1),
+            depth=np.where(depth < MAX_DEPTH_M, depth, np.float32(np.inf)),
+        )
+
+    def _read(self, name: str) -> Floats32:
+        path = self._folder / f"pass_{name}.exr"
+        image = self._bpy.data.images.load(str(path), check_existing=False)
+        pixels = np.empty(self._size_px**2 * image.channels, np.float32)
+        image.pixels.foreach_get(pixels)
+        shape = (self._size_px, self._size_px, image.channels)
+        self._bpy.data.images.remove(image)
+        path.unlink()
+        return np.ascontiguousarray(pixels.reshape(shape)[::-1])

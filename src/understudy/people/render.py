@@ -1,0 +1,214 @@
+"""Render people who do not exist.
+
+usage: python -m understudy.people.render OUTPUT --body body.npz --count 1000 [--shard 0/2]
+Runs in the render environment. What is done already is skipped, so it may be stopped at any time and run again, and
+any number of processes may share the folder.
+"""
+
+from __future__ import annotations
+
+import argparse
+import functools
+import hashlib
+import sys
+import time
+from collections import Counter
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from understudy import __version__
+from understudy.people.backdrop import sample_backdrop
+from understudy.people.body import Body, load_body
+from understudy.people.camera import aim, gaze_rotation
+from understudy.people.cycles import Passes, Studio
+from understudy.people.develop import develop, exposure
+from understudy.people.head import build_figure
+from understudy.people.labels import FaceGeometry, face_geometry, picture_labels, picture_rejection, view_rejection
+from understudy.people.landmarks import landmark_vertices
+from understudy.people.light import GROUPS, Mix, mix_groups, sample_mixes, sample_rig
+from understudy.people.output import (
+    HeadResult,
+    count_rejected,
+    finished_heads,
+    npz_bytes,
+    png_bytes,
+    share_of,
+    write_head,
+)
+from understudy.people.subject import Subject, generator, sample_subject, sample_view
+
+CAMERA, RIG, GAZE, DEVELOP, NOISE = range(30, 35)
+
+
+@dataclass(frozen=True)
+class Settings:
+    """What a run renders of each head."""
+
+    seed: int = 0
+    size_px: int = 160
+    samples: int = 12
+    n_views: int = 4
+    n_mixes: int = 3
+    fill: tuple[float, float] = (0.80, 1.12)
+    keep_linear: bool = True
+
+
+@functools.cache
+def code_version() -> str:
+    """Version of the package and a digest of this part's source: pictures of one version and seed are the same."""
+    digest = hashlib.sha256()
+    for path in sorted(Path(__file__).parent.glob("*.py")):
+        digest.update(path.name.encode() + path.read_bytes())
+    return f"{__version__}+{digest.hexdigest()[:10]}"
+
+
+def linear_arrays(passes: Passes) -> dict[str, NDArray[Any]]:
+    """The view without its backdrop: half floats for light, 8 bits for weights."""
+    arrays: dict[str, NDArray[Any]] = {group: passes.groups[group].astype(np.float16) for group in GROUPS}
+    arrays["alpha"] = (passes.alpha * 255 + 0.5).astype(np.uint8)
+    arrays["depth_m"] = passes.depth.astype(np.float16)
+    return arrays
+
+
+def masks_picture(passes: Passes) -> NDArray[np.uint8]:
+    """Face, hair and skin as red, green and blue, and what is worn as the fourth channel's complement."""
+    planes = np.concatenate([passes.region, 1 - passes.worn[..., None]], axis=-1)
+    return np.asarray(planes * 255 + 0.5, np.uint8)
+
+
+def develop_mix(
+    subject: Subject, settings: Settings, passes: Passes, mix: Mix, view: int, number: int
+) -> tuple[NDArray[np.uint8], dict[str, Any]]:
+    """One picture of a view and the labels of its light."""
+    rng = generator(settings.seed, DEVELOP, subject.index, view, number)
+    foreground = mix_groups(passes.groups, mix)
+    face = passes.region[..., 0] * (1 - passes.worn)
+    gain = exposure(foreground, face, subject.melanin, mix.exposure)
+    backdrop, kind = sample_backdrop(settings.size_px, rng)
+    backdrop = backdrop * rng.uniform(0.45, 1.2) * min(1.0, mix.exposure)
+    picture = develop(foreground * gain, passes.alpha, backdrop, np.array(mix.white_balance), rng)
+    return picture, {**mix.labels(), "gain": round(gain, 5), "backdrop": kind}
+
+
+def render_view(
+    subject: Subject, settings: Settings, passes: Passes, geometry: FaceGeometry, view: int, result: HeadResult
+) -> None:
+    """Judge one view, develop its mixes and add what is kept to ``result``."""
+    mixes = sample_mixes(settings.seed, subject.index, view, settings.n_mixes)
+    rule = view_rejection(geometry, passes.region[..., 1], settings.size_px)
+    if rule is not None:
+        result.rejected[rule] += len(mixes)
+        return
+    face = passes.region[..., 0] * (1 - passes.worn)
+    stem = f"{subject.index // 1000:04d}/{subject.index:06d}_{view}"
+    kept = 0
+    for number, mix in enumerate(mixes):
+        picture, light = develop_mix(subject, settings, passes, mix, view, number)
+        rule = picture_rejection(picture, face)
+        if rule is not None:
+            result.rejected[rule] += 1
+            continue
+        kept += 1
+        name = f"{stem}_{number}.png"
+        result.files[name] = png_bytes(picture)
+        result.rows.append(
+            {
+                "file": name,
+                "masks": f"{stem}_masks.png",
+                "linear": f"{stem}_linear.npz" if settings.keep_linear else None,
+                "view": view,
+                "mix": number,
+                **picture_labels(subject, geometry, picture, face),
+                **light,
+                "code_version": code_version(),
+            }
+        )
+    if kept:
+        result.files[f"{stem}_masks.png"] = png_bytes(masks_picture(passes))
+        if settings.keep_linear:
+            result.files[f"{stem}_linear.npz"] = npz_bytes(**linear_arrays(passes))
+
+
+def render_head(body: Body, vertices: NDArray[np.int64], index: int, settings: Settings) -> HeadResult:
+    """All pictures of one head."""
+    begun = time.monotonic()
+    subject = sample_subject(settings.seed, index)
+    figure = build_figure(body, subject)
+    result = HeadResult(index)
+    studio = Studio(figure.model, settings.size_px, settings.samples)
+    try:
+        for number in range(settings.n_views):
+            view = sample_view(settings.seed, index, number, settings.n_views)
+
+            def stream(part: int, number: int = number) -> np.random.Generator:
+                return generator(settings.seed, part, index, number)
+
+            camera = aim(body, figure.head, view, settings.size_px, stream(CAMERA), settings.fill)
+            gaze = gaze_rotation(figure.head, camera, view.gaze_at_camera, stream(GAZE))
+            noise_seed = int(stream(NOISE).integers(2**31))
+            passes = studio.render(camera, sample_rig(stream(RIG)), gaze, noise_seed)
+            geometry = face_geometry(figure.head, camera, vertices, passes.depth)
+            render_view(subject, settings, passes, geometry, number, result)
+    finally:
+        studio.close()
+    result.seconds = time.monotonic() - begun
+    return result
+
+
+def render_heads(folder: Path, body: Body, indices: range, settings: Settings) -> Counter[str]:
+    """Render what is not in the folder yet; the counts over the whole folder."""
+    folder.mkdir(parents=True, exist_ok=True)
+    vertices = landmark_vertices(body)
+    done = finished_heads(folder)
+    for index in indices:
+        if index in done:
+            continue
+        result = render_head(body, vertices, index, settings)
+        write_head(folder, result)
+        lost = ", ".join(f"{n} {rule}" for rule, n in sorted(result.rejected.items()))
+        sys.stdout.write(
+            f"head {index}: {len(result.rows)} pictures in {result.seconds:.1f} s; {lost or 'none lost'}\n"
+        )
+        sys.stdout.flush()
+    return count_rejected(folder)
+
+
+def parse_arguments(arguments: list[str] | None = None) -> argparse.Namespace:
+    """The command line."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("output", type=Path)
+    parser.add_argument("--body", type=Path, default=Path("body.npz"))
+    parser.add_argument("--first", type=int, default=0, help="index of the first head")
+    parser.add_argument("--count", type=int, default=100, help="number of heads")
+    parser.add_argument("--shard", default="0/1", help="i/n: every n-th head from the i-th, for one of n processes")
+    parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--size", type=int, default=160, help="pixels on a side")
+    parser.add_argument("--samples", type=int, default=12, help="per pixel")
+    parser.add_argument("--views", type=int, default=4, help="of each head")
+    parser.add_argument("--mixes", type=int, default=3, help="lights of each view")
+    parser.add_argument("--no-linear", action="store_true", help="leave out the linear foregrounds and depth")
+    return parser.parse_args(arguments)
+
+
+def main(arguments: list[str] | None = None) -> None:
+    """Render what the command line asks for."""
+    args = parse_arguments(arguments)
+    settings = Settings(
+        seed=args.seed,
+        size_px=args.size,
+        samples=args.samples,
+        n_views=args.views,
+        n_mixes=args.mixes,
+        keep_linear=not args.no_linear,
+    )
+    indices = share_of(range(args.first, args.first + args.count), args.shard)
+    counts = render_heads(args.output, load_body(args.body), indices, settings)
+    sys.stdout.write("".join(f"{rule}: {n}\n" for rule, n in sorted(counts.items())))
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,184 @@
+"""Who is rendered: attributes dealt by index, so that any prefix of a run is spread over tone, age, gender, pose."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from typing import Any, Literal
+
+import numpy as np
+
+from understudy.errors import InvalidInputError
+
+Expression = Literal["neutral", "smile", "broad_smile", "talk", "frown", "surprise"]
+EXPRESSIONS: tuple[Expression, ...] = ("neutral", "smile", "broad_smile", "talk", "frown", "surprise")
+EXPRESSION_SHARES = (0.30, 0.27, 0.27, 0.07, 0.04, 0.05)
+EXPRESSION_CLASS: dict[Expression, int] = {
+    "neutral": 0,
+    "smile": 1,
+    "broad_smile": 2,
+    "talk": 3,
+    "frown": 3,
+    "surprise": 3,
+}
+"""0 neutral, 1 smile with a closed mouth, 2 smile with teeth, 3 anything else."""
+AGE_EDGES = (13, 30, 45, 60)
+MONK_STEPS = 10
+MIN_AGE, MAX_AGE = 3.0, 90.0
+MAX_YAW_DEG = 90.0
+RACE_TONE = (0.74, 0.36, 0.20)
+"""Tone (0 to 1) around which each ancestry of the body model lies: african, asian, caucasian."""
+MASCULINE_HAIR = ("buzz", "short", "short", "short", "side", "side", "curly", "afro", "slick", "bald", "receding")
+FEMININE_HAIR = (
+    "long", "long", "long", "bob", "bob", "wavy", "wavy", "curlylong", "afro", "tied", "tied", "tied", "short", "side",
+)  # fmt: skip
+WORN = ("none", "glasses", "sunglasses", "medical_mask", "cap", "headscarf", "hand")
+WORN_SHARES = (0.66, 0.12, 0.05, 0.04, 0.05, 0.05, 0.03)
+
+# Steps of additive recurrences with low discrepancy: powers of the inverse of the real root of x^5 = x + 1
+# (Roberts 2018, "The unreasonable effectiveness of quasirandom sequences").
+RECURRENCE = tuple(float((1 / 1.1673039782614187) ** k % 1) for k in range(1, 5))
+
+
+@dataclass(frozen=True)
+class Subject:
+    """One head's attributes, every one an input of the renderer."""
+
+    index: int
+    seed: int
+    monk_step: int  # 1 to 10
+    melanin: float  # 0 to 1 along the tone ramp
+    age: float  # years
+    gender: float  # 0 masculine to 1 feminine, flat
+    feminine: bool  # which styles of hair, make-up and brows
+    mixture: tuple[float, float, float]  # african, asian, caucasian
+    weight: float
+    muscle: float
+    expression: Expression
+    hair: str
+    beard: str
+    worn: str
+    lipstick: bool
+    eye_shadow: bool
+
+    @property
+    def plain(self) -> bool:
+        """Whether the face would suit anybody: nothing worn, no beard, no make-up."""
+        return self.beard == "none" and self.worn in ("none", "cap") and not self.lipstick and not self.eye_shadow
+
+    def labels(self) -> dict[str, Any]:
+        """The attributes as plain values."""
+        return asdict(self)
+
+
+@dataclass(frozen=True)
+class View:
+    """How one head is seen: asked for, before the neck's own turn is added."""
+
+    number: int
+    yaw_deg: float
+    pitch_deg: float
+    roll_deg: float
+    gaze_at_camera: bool
+
+
+def generator(seed: int, *path: int) -> np.random.Generator:
+    """Random numbers of one part of one head: independent of every other part, head and process."""
+    return np.random.default_rng([seed, *path])
+
+
+def recurrence(number: int, dimension: int, start: float) -> float:
+    """Element of an additive recurrence in [0, 1): any prefix is spread evenly."""
+    return float((start + number * RECURRENCE[dimension]) % 1)
+
+
+def monk_step(seed: int, index: int) -> int:
+    """Step of the Monk scale, 1 to 10: a fresh permutation for each ten heads, so that any prefix is near flat."""
+    block, place = divmod(index, MONK_STEPS)
+    return int(generator(seed, 0, block).permutation(MONK_STEPS)[place]) + 1
+
+
+def age_group(age: float) -> int:
+    """0 under 13, 1 under 30, 2 under 45, 3 under 60, 4 from 60."""
+    return int(sum(age >= edge for edge in AGE_EDGES))
+
+
+def gender_expression(gender: float) -> int:
+    """0 masculine (under .35), 1 between, 2 feminine (over .65)."""
+    return int(gender >= 0.35) + int(gender > 0.65)
+
+
+def pick(rng: np.random.Generator, values: Sequence[str], shares: Sequence[float] | None = None) -> str:
+    """One of several values."""
+    return values[int(rng.choice(len(values), p=shares))]
+
+
+def sample_subject(seed: int, index: int) -> Subject:
+    """The attributes of head ``index`` of a run.
+
+    Skin tone, age and gender are dealt flat; the rest is drawn given these.
+
+    Raises
+    ------
+    InvalidInputError
+        For a negative seed or index.
+    """
+    if seed < 0 or index < 0:
+        raise InvalidInputError(f"seed and index must not be negative, got {seed} and {index}")
+    start = generator(seed, 1).random(len(RECURRENCE))
+    rng = generator(seed, 2, index)
+    step = monk_step(seed, index)
+    melanin = (step - 1 + rng.uniform(0.1, 0.9)) / MONK_STEPS
+    age = MIN_AGE + (MAX_AGE - MIN_AGE) * recurrence(index, 0, start[0])
+    gender = recurrence(index, 1, start[1])
+    feminine = bool(gender + rng.normal(0, 0.08) > 0.5)
+    closeness = np.exp(-(((np.array(RACE_TONE) - melanin) / 0.22) ** 2)) + 0.04
+    mixture = rng.dirichlet(0.9 * closeness / closeness.max() + 0.05)
+    grown_man = not feminine and age > 19
+    hair = pick(rng, FEMININE_HAIR if feminine else MASCULINE_HAIR)
+    if age < 16 and hair in ("bald", "receding"):
+        hair = "short"
+    if hair == "afro" and mixture[0] < 0.3:
+        hair = "curlylong" if feminine else "curly"
+    beard = "none"
+    if grown_man:
+        beard = pick(
+            rng,
+            ("none", "stubble", "short", "full", "moustache", "goatee"),
+            (0.46, 0.24, 0.12, 0.08, 0.04, 0.06),
+        )
+    expression = EXPRESSIONS[int(rng.choice(len(EXPRESSIONS), p=EXPRESSION_SHARES))]
+    worn = pick(rng, WORN, WORN_SHARES)
+    return Subject(
+        index=index,
+        seed=seed,
+        monk_step=step,
+        melanin=float(melanin),
+        age=float(age),
+        gender=float(gender),
+        feminine=feminine,
+        mixture=(float(mixture[0]), float(mixture[1]), float(mixture[2])),
+        weight=float(np.clip(rng.normal(0.5, 0.17), 0.1, 0.95)),
+        muscle=float(np.clip(rng.normal(0.47 - 0.17 * gender, 0.12), 0.1, 0.9)),
+        expression=expression,
+        hair=hair,
+        beard=beard,
+        worn=worn,
+        lipstick=bool(feminine and age > 14 and rng.random() < 0.35),
+        eye_shadow=bool(feminine and age > 14 and rng.random() < 0.35),
+    )
+
+
+def sample_view(seed: int, index: int, number: int, n_views: int) -> View:
+    """View ``number`` of head ``index``: yaw to 90 degrees on both sides, half of the views within 30 degrees."""
+    rng = generator(seed, 3, index, number)
+    start = generator(seed, 4).random(len(RECURRENCE))
+    turn = 2 * recurrence(index * n_views + number, 2, start[2]) - 1
+    yaw = np.sign(turn) * MAX_YAW_DEG * abs(turn) ** 1.6
+    return View(
+        number=number,
+        yaw_deg=float(yaw),
+        pitch_deg=float(np.clip(rng.normal(1, 9), -28, 28)),
+        roll_deg=float(np.clip(rng.normal(0, 5), -20, 20)),
+        gaze_at_camera=bool(rng.random() < 0.7),
+    )
