@@ -43,7 +43,7 @@ class SealedPage:
 
 def data_block(name: str, data: Mapping[str, Any]) -> str:
     """Data inside a page, in a block that no browser runs and no text in it can leave."""
-    text = json.dumps(data, sort_keys=True, separators=(",", ":"), allow_nan=False)
+    text = json.dumps(data, separators=(",", ":"), allow_nan=False)  # in its order, in which the page is drawn
     for sign in "<>&":
         text = text.replace(sign, f"\\u{ord(sign):04x}")
     return f'<script type="application/json" id="{name}">{text}</script>\n'
