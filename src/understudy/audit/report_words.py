@@ -254,12 +254,12 @@ def quantity(value: float | None, unit: str, decimals: int | None = None, *, sig
 
 
 def _decimals(row: Mapping[str, Any]) -> int | None:
-    """Digits after the point that show two digits of the interval's width; None without an interval."""
+    """Digits after the point that tell the ends of the interval apart in 3 to 30 steps; None without an interval."""
     low, high = row.get("ci_low"), row.get("ci_high")
     if low is None or high is None or not high > low:
         return None
     width = (high - low) * (100 if row.get("unit") == "share" else 1)
-    return min(max(1 - math.floor(math.log10(width)), 0), 6)
+    return min(max(-math.floor(math.log10(width / 3)), 0), 6)
 
 
 def verdict_word(value: object) -> str:
