@@ -5,15 +5,17 @@ Run as a program it serves until a signal comes: ``python tests/faults/tiny_serv
 
 from __future__ import annotations
 
+import asyncio
 import hashlib
 import io
 import json
 import os
 import subprocess
 import sys
+import threading
 import time
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -23,12 +25,13 @@ from PIL import Image
 
 from understudy.errors import NotMediaError, RefusedImageError, UnderstudyError, UnreadableImageError
 from understudy.imaging import sniff
-from understudy.serve.run import run_server
+from understudy.serve.app import build_app
+from understudy.serve.run import bind, check_exposure, make_server, run_server
 from understudy.serve.settings import ServeSettings
 from understudy.types import AnonymizedImage, Detections, Encoding, Kind, Outcome, OutcomeKind, SourceImage
 
 SECRET = "/home/ada/portrait-of-grace.png"
-RAISES, FORGETS, KEEPS, REFUSES, SLOW, NO_MEMORY, OTHER_SIZE, FINDS_MORE = range(101, 109)
+RAISES, FORGETS, KEEPS, REFUSES, SLOW, NO_MEMORY, OTHER_SIZE, FINDS_MORE, STUCK = range(101, 110)
 """Widths that steer the job."""
 SLOW_S = 1.0
 
@@ -74,8 +77,8 @@ class SteeredJob:
             return [replace(result, outcomes=(first, second, replace(second, region=2, found_by="residual")))]
         if width == OTHER_SIZE:
             return [replace(result, native=result.native[:-1])]
-        if width == SLOW:
-            time.sleep(SLOW_S)
+        if width in (SLOW, STUCK):
+            time.sleep(SLOW_S if width == SLOW else 60)
         return [result]
 
     def encode(self, source: SourceImage, anonymized: AnonymizedImage) -> Encoded:
@@ -139,8 +142,8 @@ class Running:
         """What lies in its folder."""
         return sorted(str(path.relative_to(self.folder)) for path in self.folder.rglob("*"))
 
-    def client(self, **more: object) -> httpx.Client:
-        return httpx.Client(base_url=self.url, timeout=60, trust_env=False, **more)  # type: ignore[arg-type]
+    def client(self) -> httpx.Client:
+        return client_of(self.url)
 
 
 @contextmanager
@@ -164,9 +167,33 @@ def serving(command: Sequence[str], folder: Path, **environment: str) -> Iterato
         process.wait()
 
 
-def serving_tiny(folder: Path, settings: Mapping[str, object]) -> object:
+def serving_tiny(folder: Path, settings: Mapping[str, object]) -> AbstractContextManager[Running]:
     """A server around the stand-in job."""
     return serving([sys.executable, __file__, json.dumps({"port": 0, **settings})], folder)
+
+
+@contextmanager
+def serving_here(**given: object) -> Iterator[str]:
+    """A server around the stand-in job in a thread of this process; gives its address."""
+    settings = ServeSettings(**{"port": 0, **given})  # type: ignore[arg-type]
+    is_loopback = check_exposure(settings)
+    bound = bind(settings)
+    served = build_app(SteeredJob(), settings, is_loopback=is_loopback)
+    server = make_server(served, settings)
+    bound.listen()
+    thread = threading.Thread(target=lambda: asyncio.run(server.serve(sockets=[bound])))
+    thread.start()
+    try:
+        yield f"http://127.0.0.1:{bound.getsockname()[1]}/"
+    finally:
+        served.stop()
+        server.should_exit = True
+        thread.join(30)
+        bound.close()
+
+
+def client_of(url: str) -> httpx.Client:
+    return httpx.Client(base_url=url, timeout=60, trust_env=False, verify=False)
 
 
 def _address(process: subprocess.Popen[bytes], log: Path) -> str:

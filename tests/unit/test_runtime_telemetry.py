@@ -18,7 +18,12 @@ def test_loading_the_runtime_leaves_no_identifier_and_no_report_in_the_home_fold
     places = {"HOME": str(tmp_path), "XDG_CACHE_HOME": str(tmp_path / "cache"), "TMPDIR": str(tmp_path)}
     kept = {key: value for key, value in os.environ.items() if key in {"PATH", "LANG"}}
     done = subprocess.run(
-        [sys.executable, "-c", program], cwd=tmp_path, env={**kept, **places}, capture_output=True, text=True, check=True
+        [sys.executable, "-c", program],
+        cwd=tmp_path,
+        env={**kept, **places},
+        capture_output=True,
+        text=True,
+        check=True,
     )
     assert done.stdout == "1\n"
     assert [str(path.relative_to(tmp_path)) for path in tmp_path.rglob("*")] == []

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import hashlib
 import hmac
 import logging
@@ -85,6 +86,11 @@ class Gate:
             await self.app(scope, receive, passed)
         except ProblemError as problem:
             await problem.response()(scope, receive, passed)
+        except asyncio.CancelledError:  # the server ends, and did not want to wait for this one
+            if status == CLIENT_GONE:
+                await ProblemError(503, "stopping", "the server is being stopped", retry_s=10).response()(
+                    scope, receive, passed
+                )
         except Exception as error:  # noqa: BLE001 - nobody above could do better; its text may hold anything
             _log.error("understudy: unexpected %s in a request", type(error).__name__)
             if not is_whole:

@@ -112,8 +112,8 @@ def run_server(job: Job, settings: ServeSettings, say: Callable[[str], None]) ->
     return INTERRUPTED if received is signal.SIGINT else 0
 
 
-class _Server(uvicorn.Server):
-    """uvicorn's server; signals are handled by ``_serve``."""
+class Server(uvicorn.Server):
+    """uvicorn's server; signals are left to whoever runs it."""
 
     @contextmanager
     def capture_signals(self) -> Iterator[None]:
@@ -121,25 +121,31 @@ class _Server(uvicorn.Server):
         yield
 
 
+def make_server(served: Served, settings: ServeSettings) -> Server:
+    """Uvicorn around an app, with the limits of the settings."""
+    return Server(
+        uvicorn.Config(
+            served.app,
+            http=bounded_protocol(settings, served.count),
+            loop="asyncio",
+            ws="none",
+            lifespan="off",
+            log_config=None,
+            access_log=False,
+            proxy_headers=False,
+            server_header=False,
+            backlog=_BACKLOG,
+            timeout_graceful_shutdown=math.ceil(settings.stop_s),
+            h11_max_incomplete_event_size=MAX_HEAD_BYTES,
+        )
+    )
+
+
 async def _serve(
     served: Served, settings: ServeSettings, bound: socket.socket, say: Callable[[str], None]
 ) -> signal.Signals | None:
     """Run uvicorn until a signal comes; the first one stops in order, a second one at once."""
-    config = uvicorn.Config(
-        served.app,
-        http=bounded_protocol(settings, served.count),
-        loop="asyncio",
-        ws="none",
-        lifespan="off",
-        log_config=None,
-        access_log=False,
-        proxy_headers=False,
-        server_header=False,
-        backlog=_BACKLOG,
-        timeout_graceful_shutdown=math.ceil(settings.stop_s),
-        h11_max_incomplete_event_size=MAX_HEAD_BYTES,
-    )
-    server = _Server(config)
+    server = make_server(served, settings)
     received: signal.Signals | None = None
 
     def stop(number: signal.Signals) -> None:
