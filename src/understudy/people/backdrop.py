@@ -6,7 +6,7 @@ import numpy as np
 from scipy.ndimage import gaussian_filter
 
 from understudy.people.fields import Floats, smooth_step
-from understudy.people.subject import pick
+from understudy.people.persona import pick
 
 KINDS = ("wall", "indoor", "outdoor", "bokeh", "dark")
 SHARES = (0.25, 0.35, 0.24, 0.09, 0.07)

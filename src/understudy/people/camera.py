@@ -8,8 +8,8 @@ import numpy as np
 
 from understudy.people.body import Body
 from understudy.people.fields import Floats, unit
+from understudy.people.persona import View
 from understudy.people.shape import Head
-from understudy.people.subject import View
 
 WORLD_UP = np.array([0.0, 0.0, 1.0])
 
@@ -88,5 +88,5 @@ def gaze_rotation(head: Head, camera: Camera, at_camera: bool, rng: np.random.Ge
     if at_camera and abs(across) < 38 and abs(rise) < 18:
         front = toward + np.array([0.03, 0, 0.02]) * rng.normal(size=3)
     gaze = unit(head.to_world(front))
-    side = unit(np.cross(gaze, head.rotation[:, 2]))
-    return np.stack([side, -gaze, np.cross(side, gaze)], axis=1)
+    side = unit(np.cross(head.rotation[:, 2], gaze))
+    return np.stack([side, -gaze, np.cross(side, -gaze)], axis=1)

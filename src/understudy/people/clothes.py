@@ -7,8 +7,8 @@ import numpy as np
 from understudy.people.body import Body
 from understudy.people.fields import Floats, ValueNoise, smooth_step
 from understudy.people.parts import Material, Mesh, compact
+from understudy.people.persona import pick
 from understudy.people.shape import Head
-from understudy.people.subject import pick
 
 CUTS = ("crew", "v", "turtle", "shirt")
 

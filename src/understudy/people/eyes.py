@@ -9,8 +9,8 @@ from understudy.people.body import Body
 from understudy.people.fields import Floats, linear_from_srgb, smooth_step
 from understudy.people.haircolor import HairColor
 from understudy.people.parts import Eyeball, Material, Mesh, compact, grid_faces
+from understudy.people.persona import Persona
 from understudy.people.shape import Head
-from understudy.people.subject import Subject
 
 IRISES = linear_from_srgb(
     [
@@ -48,17 +48,17 @@ def eye_mesh(radius: float, iris: Floats, pupil: float, rng: np.random.Generator
     return Mesh("eye", vertices.reshape(-1, 3), grid_faces(N_RINGS, N_SECTORS, closed=True), wet, color.reshape(-1, 3))
 
 
-def build_eyes(subject: Subject, head: Head, hair: HairColor, rng: np.random.Generator) -> list[Eyeball]:
+def build_eyes(persona: Persona, head: Head, hair: HairColor, rng: np.random.Generator) -> list[Eyeball]:
     """Both eyes: one colour, one pupil; light irises only with light hair and skin."""
-    dark = hair.melanin + hair.grey > 0.7 or subject.melanin > 0.45
+    dark = hair.melanin + hair.grey > 0.7 or persona.melanin > 0.45
     iris = IRISES[rng.choice(len(IRISES), p=SHARES_OF_DARK if dark else SHARES_OF_FAIR)] * rng.uniform(0.8, 1.2)
     pupil = rng.uniform(0.28, 0.5)
     return [Eyeball(eye_mesh(radius, iris, pupil, rng), center) for center, radius in head.eyes]
 
 
-def build_mouth(body: Body, subject: Subject, head: Head, rng: np.random.Generator) -> list[Mesh]:
+def build_mouth(body: Body, persona: Persona, head: Head, rng: np.random.Generator) -> list[Mesh]:
     """Teeth and tongue of the model."""
-    yellow = 1 - 0.12 * np.clip((subject.age - 30) / 60, 0, 1) * np.array([0.3, 0.7, 1.6])
+    yellow = 1 - 0.12 * np.clip((persona.age - 30) / 60, 0, 1) * np.array([0.3, 0.7, 1.6])
     tooth = np.array([0.84, 0.80, 0.73]) * rng.uniform(0.85, 1.05) * yellow
     enamel = Material(color=(tooth[0], tooth[1], tooth[2]), roughness=0.22, subsurface=0.6)
     meshes = []

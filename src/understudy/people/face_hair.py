@@ -8,9 +8,9 @@ import numpy as np
 
 from understudy.people.body import Body
 from understudy.people.fields import Floats, ValueNoise, smooth_step, unit
+from understudy.people.persona import Persona
 from understudy.people.shape import Head
 from understudy.people.strands import Strands, Surface, sample_roots
-from understudy.people.subject import Subject
 
 
 @dataclass(frozen=True)
@@ -21,9 +21,9 @@ class Brows:
     density: Floats
 
 
-def build_brows(body: Body, subject: Subject, head: Head, rng: np.random.Generator) -> Brows:
+def build_brows(body: Body, persona: Persona, head: Head, rng: np.random.Generator) -> Brows:
     """Brows along an arch over each eye."""
-    thick = rng.uniform(0.0024, 0.0046) * (0.8 if subject.feminine else 1.1)
+    thick = rng.uniform(0.0024, 0.0046) * (0.8 if persona.feminine else 1.1)
     arch = rng.uniform(0.001, 0.0045)
     inner, outer = rng.uniform(0.010, 0.016), rng.uniform(0.048, 0.055)
     height = 0.7432 + rng.normal(0, 0.001)
@@ -73,7 +73,7 @@ def lid_margin(body: Body, head: Head, eye: tuple[Floats, float], upper: bool) -
     return head.vertices[lid[chosen[np.argsort(across[chosen])]]] if len(chosen) else np.zeros((0, 3))
 
 
-def build_lashes(body: Body, subject: Subject, head: Head, rng: np.random.Generator) -> list[Strands]:
+def build_lashes(body: Body, persona: Persona, head: Head, rng: np.random.Generator) -> list[Strands]:
     """Lashes along both rims of both eyes."""
     strands = []
     right, front, up = head.rotation[:, 0], -head.rotation[:, 1], head.rotation[:, 2]
@@ -87,7 +87,7 @@ def build_lashes(body: Body, subject: Subject, head: Head, rng: np.random.Genera
             share = rng.random(n)[:, None]
             root = rim[i] * (1 - share) + rim[i + 1] * share
             length = rng.uniform(0.006, 0.0095, n) if upper else rng.uniform(0.003, 0.006, n)
-            length = length * (1.1 if subject.feminine else 0.75)
+            length = length * (1.1 if persona.feminine else 0.75)
             outward = ((root - eye[0]) @ right / eye[1])[:, None] * right * 0.5
             direction = front[None] + outward + (0.15 if upper else -0.35) * up[None]
             direction = unit(direction + 0.1 * rng.normal(size=(n, 3)))
@@ -131,15 +131,15 @@ BEARDS: dict[str, tuple[int, tuple[float, float], int]] = {
 """Strands, length in metres and points of each."""
 
 
-def build_beard(subject: Subject, body: Body, head: Head, density: Floats, rng: np.random.Generator) -> Strands | None:
+def build_beard(persona: Persona, body: Body, head: Head, density: Floats, rng: np.random.Generator) -> Strands | None:
     """Strands of a beard, or None where there is none."""
-    if subject.beard == "none":
+    if persona.beard == "none":
         return None
-    n, length_range, n_points = BEARDS[subject.beard]
+    n, length_range, n_points = BEARDS[persona.beard]
     roots = sample_roots(body, head, density, n, rng)
     if roots is None:
         return None
-    stubble = subject.beard == "stubble"
+    stubble = persona.beard == "stubble"
     down = head.to_world(np.array([0, -0.1, -1.0]))
     over_lip = (roots.template[:, 2] > 0.664) & (np.abs(roots.template[:, 0]) < 0.028)
     outward = np.sign(roots.template[:, :1]) * head.rotation[:, 0][None] * np.where(over_lip, 0.9, 0.1)[:, None]

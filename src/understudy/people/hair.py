@@ -10,9 +10,9 @@ from scipy.spatial import cKDTree
 
 from understudy.people.body import Body, elevation_deg
 from understudy.people.fields import Floats, ValueNoise, smooth_step, unit
+from understudy.people.persona import Persona
 from understudy.people.shape import Head
 from understudy.people.strands import Roots, Strands, Surface, perpendiculars, sample_roots
-from understudy.people.subject import Subject
 
 Comb = Literal["crown", "part", "back", "out", "tie"]
 Range = tuple[float, float]
@@ -126,7 +126,7 @@ def scalp_density(body: Body, noise: ValueNoise, raised_deg: float, bald: float)
     return np.asarray(density)
 
 
-def draw_growth(subject: Subject, style: HairStyle, rng: np.random.Generator) -> Growth:
+def draw_growth(persona: Persona, style: HairStyle, rng: np.random.Generator) -> Growth:
     """Values of one head's hair."""
     return Growth(
         style=style,
@@ -138,7 +138,7 @@ def draw_growth(subject: Subject, style: HairStyle, rng: np.random.Generator) ->
         curl=rng.uniform(*style.curl),
         pitch=rng.uniform(*style.curl_pitch),
         part_x=float(rng.choice([-1, 1]) * rng.uniform(0, 0.035)),
-        fringe=style.comb == "part" and subject.feminine and bool(rng.random() < 0.35),
+        fringe=style.comb == "part" and persona.feminine and bool(rng.random() < 0.35),
     )
 
 
@@ -266,16 +266,16 @@ def tail_or_bun(head: Head, knot: Floats, skin: Surface, rng: np.random.Generato
     return Strands(skin.push_out(points, 0.003), np.full((n, 12), 0.00035))
 
 
-def build_hair(body: Body, subject: Subject, head: Head, rng: np.random.Generator) -> Groom:
+def build_hair(body: Body, persona: Persona, head: Head, rng: np.random.Generator) -> Groom:
     """The hair of one head; a cap or scarf asks for less of it elsewhere."""
     noise = ValueNoise(rng)
-    receding = subject.hair == "receding"
-    raised = rng.uniform(8, 24) if receding else rng.normal(0, 2.5) + (3 if not subject.feminine else 0)
+    receding = persona.hair == "receding"
+    raised = rng.uniform(8, 24) if receding else rng.normal(0, 2.5) + (3 if not persona.feminine else 0)
     density = scalp_density(body, noise, raised, rng.uniform(0.3, 1) if receding else 0.0)
-    if subject.hair == "bald":
+    if persona.hair == "bald":
         return Groom([], density * rng.uniform(0, 0.35))
-    style = STYLES[subject.hair]
-    growth = draw_growth(subject, style, rng)
+    style = STYLES[persona.hair]
+    growth = draw_growth(persona, style, rng)
     above = body.surface[:, 2] > 0.5
     skin = Surface(head.vertices[above], head.normals[above])
     skull = smooth_step(0.60, 0.64, body.surface[above, 2])
@@ -291,7 +291,7 @@ def build_hair(body: Body, subject: Subject, head: Head, rng: np.random.Generato
     guides = grow_guides(growth, guide_roots, comb, length, skin, skull, rng)
     points, guide = grow_children(growth, guides, guide_roots, roots, noise, rng)
     if growth.curl > 0:
-        points = curl(growth, points, guide, length, subject.hair in FLAT_WAVES, rng)
+        points = curl(growth, points, guide, length, persona.hair in FLAT_WAVES, rng)
     points[:, 1:] = skin.push_out(points[:, 1:], 0.0012)
     points[:, 0] = roots.place - 0.001 * roots.normal
     taper = np.clip(1 - 0.6 * np.linspace(0, 1, style.n_points) ** 3, 0.2, 1)

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from understudy.people.fields import Floats
-from understudy.people.subject import Subject
+from understudy.people.persona import Persona
 
 EUMELANIN = np.array([0.506, 0.841, 1.653])
 PHEOMELANIN = np.array([0.343, 0.733, 1.924])
@@ -24,19 +24,19 @@ class HairColor:
     grey: float
 
 
-def hair_color(subject: Subject, rng: np.random.Generator) -> HairColor:
+def hair_color(persona: Persona, rng: np.random.Generator) -> HairColor:
     """Dark hair goes with dark skin and most ancestries; grey comes from 38 on."""
-    dark_ancestry = subject.mixture[0] + subject.mixture[1]
-    if rng.random() < max(dark_ancestry * 0.9, 0.98 * float(subject.melanin > 0.45)):
+    dark_ancestry = persona.mixture[0] + persona.mixture[1]
+    if rng.random() < max(dark_ancestry * 0.9, 0.98 * float(persona.melanin > 0.45)):
         melanin, redness = rng.uniform(0.8, 0.98), rng.uniform(0.1, 0.35)
     else:
         low, high = ((0.12, 0.3), (0.3, 0.55), (0.55, 0.9))[rng.integers(3)]
         melanin = rng.uniform(low, high)
         redness = rng.uniform(0.1, 0.45) if rng.random() < 0.94 else rng.uniform(0.8, 1)
     grey = 0.0
-    likely = (0.45 if subject.feminine else 0.8) + 0.25 * (subject.age > 62)
-    if subject.age > 38 and rng.random() < likely:
-        grey = float(np.clip((subject.age - 38) / 34 * rng.uniform(0.5, 1.6), 0, 1))
+    likely = (0.45 if persona.feminine else 0.8) + 0.25 * (persona.age > 62)
+    if persona.age > 38 and rng.random() < likely:
+        grey = float(np.clip((persona.age - 38) / 34 * rng.uniform(0.5, 1.6), 0, 1))
     left = melanin * (1 - 0.93 * grey)
     red = redness * (1 - grey)
     amount = -np.log(max(1 - left, 1e-4))

@@ -14,10 +14,10 @@ from understudy.people.fields import Floats, ValueNoise
 from understudy.people.hair import Groom, build_hair
 from understudy.people.haircolor import HairColor, hair_color
 from understudy.people.parts import HairMaterial, Material, Mesh, Model, Tufts, hair_material
+from understudy.people.persona import Persona, generator
 from understudy.people.shape import Head, build_head
 from understudy.people.skin import Skin, build_skin
 from understudy.people.strands import Strands
-from understudy.people.subject import Subject, generator
 from understudy.people.wear import build_worn
 
 SHAPE, SKIN, HAIR, FACE_HAIR, EYES, CLOTHES, WORN, COLOR = range(10, 18)
@@ -33,26 +33,26 @@ class Figure:
     hair: HairColor
 
 
-def build_figure(body: Body, subject: Subject) -> Figure:
+def build_figure(body: Body, persona: Persona) -> Figure:
     """Everything about one head but the light and the camera."""
 
     def stream(part: int) -> np.random.Generator:
-        return generator(subject.seed, part, subject.index)
+        return generator(persona.seed, part, persona.index)
 
-    head = build_head(body, subject, stream(SHAPE))
-    color = hair_color(subject, stream(COLOR))
+    head = build_head(body, persona, stream(SHAPE))
+    color = hair_color(persona, stream(COLOR))
     face_rng = stream(FACE_HAIR)
-    beard_place = beard_density(body, subject.beard, ValueNoise(face_rng))
-    skin = build_skin(body, subject, head, color, beard_place, stream(SKIN))
-    brows = build_brows(body, subject, head, face_rng)
-    lashes = build_lashes(body, subject, head, face_rng)
-    beard = build_beard(subject, body, head, beard_place, face_rng)
-    worn = build_worn(subject, body, head, skin.albedo, stream(WORN))
-    groom = build_hair(body, subject, head, stream(HAIR))
+    beard_place = beard_density(body, persona.beard, ValueNoise(face_rng))
+    skin = build_skin(body, persona, head, color, beard_place, stream(SKIN))
+    brows = build_brows(body, persona, head, face_rng)
+    lashes = build_lashes(body, persona, head, face_rng)
+    beard = build_beard(persona, body, head, beard_place, face_rng)
+    worn = build_worn(persona, body, head, skin.albedo, stream(WORN))
+    groom = build_hair(body, persona, head, stream(HAIR))
     groom = trim(groom, body, head, worn.hair_below_deg)
     strand_rough = 0.2 + 0.2 * float(face_rng.random())
     of_head = hair_material(color, strand_rough)
-    of_brows = of_head if subject.age > 60 else hair_material(color, 0.32, 0.1)
+    of_brows = of_head if persona.age > 60 else hair_material(color, 0.32, 0.1)
     tufts = [
         Tufts("hair", groom.strands, of_head),
         Tufts("brows", [brows.strands] if brows.strands else [], of_brows),
@@ -63,10 +63,10 @@ def build_figure(body: Body, subject: Subject) -> Figure:
     meshes = [
         skin_mesh(body, head, skin, groom, brows.density, color, face_rng),
         build_garment(body, head, stream(CLOTHES)),
-        *build_mouth(body, subject, head, stream(EYES)),
+        *build_mouth(body, persona, head, stream(EYES)),
         *worn.meshes,
     ]
-    return Figure(head, Model(meshes, tufts, build_eyes(subject, head, color, stream(EYES))), color)
+    return Figure(head, Model(meshes, tufts, build_eyes(persona, head, color, stream(EYES))), color)
 
 
 def skin_mesh(

@@ -13,8 +13,8 @@ from understudy.color import lab
 from understudy.people.camera import Camera, head_pose_deg
 from understudy.people.fields import Floats
 from understudy.people.landmarks import Ints, five_from_68, project_landmarks, seen_points
+from understudy.people.persona import EXPRESSION_CLASS, Persona, age_group, gender_expression
 from understudy.people.shape import Head
-from understudy.people.subject import EXPRESSION_CLASS, Subject, age_group, gender_expression
 
 MIN_FACE_PX = 40
 MAX_CUT_OFF = 0.10
@@ -107,17 +107,17 @@ def picture_rejection(picture: NDArray[np.uint8], face: NDArray[np.floating]) ->
 
 
 def picture_labels(
-    subject: Subject, geometry: FaceGeometry, picture: NDArray[np.uint8], face: NDArray[np.floating]
+    persona: Persona, geometry: FaceGeometry, picture: NDArray[np.uint8], face: NDArray[np.floating]
 ) -> dict[str, Any]:
     """Labels of one picture: the subject's attributes, the geometry, and what is measured on the pixels."""
     luma, chroma, _ = skin_color(picture, face)
     ita = measure_ita(picture, geometry.xyxy, geometry.keypoints, np.ones(5))
     yaw, pitch, roll = geometry.pose_deg
     return {
-        **{name: _rounded(value) for name, value in subject.labels().items() if name != "expression"},
-        "subject": f"{subject.seed}-{subject.index:06d}",
-        "expression_name": subject.expression,
-        "plain": subject.plain,
+        **{name: _rounded(value) for name, value in persona.labels().items() if name != "expression"},
+        "subject": f"{persona.seed}-{persona.index:06d}",
+        "expression_name": persona.expression,
+        "plain": persona.plain,
         "face_xyxy": np.round(geometry.xyxy, 2).tolist(),
         "keypoints": np.round(geometry.keypoints, 2).tolist(),
         "keypoints_visible": geometry.visible.astype(int).tolist(),
@@ -130,9 +130,9 @@ def picture_labels(
         "skin_l": round(luma, 2) if np.isfinite(luma) else None,
         "skin_chroma": round(chroma, 2) if np.isfinite(chroma) else None,
         "skin_tone": ita_bin(ita) if np.isfinite(ita) else None,
-        "age_group": age_group(subject.age),
-        "expression": EXPRESSION_CLASS[subject.expression],
-        "perceived_gender_expression": gender_expression(subject.gender),
+        "age_group": age_group(persona.age),
+        "expression": EXPRESSION_CLASS[persona.expression],
+        "perceived_gender_expression": gender_expression(persona.gender),
     }
 
 

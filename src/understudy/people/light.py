@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from understudy.people.fields import Floats
-from understudy.people.subject import generator
+from understudy.people.persona import generator
 
 Group = Literal["ambient", "sun", "key", "fill"]
 GROUPS: tuple[Group, ...] = ("ambient", "sun", "key", "fill")

@@ -39,7 +39,7 @@ from understudy.people.output import (
     share_of,
     write_head,
 )
-from understudy.people.subject import Subject, generator, sample_subject, sample_view
+from understudy.people.persona import Persona, generator, sample_persona, sample_view
 
 CAMERA, RIG, GAZE, DEVELOP, NOISE = range(30, 35)
 
@@ -81,13 +81,13 @@ def masks_picture(passes: Passes) -> NDArray[np.uint8]:
 
 
 def develop_mix(
-    subject: Subject, settings: Settings, passes: Passes, mix: Mix, view: int, number: int
+    persona: Persona, settings: Settings, passes: Passes, mix: Mix, view: int, number: int
 ) -> tuple[NDArray[np.uint8], dict[str, Any]]:
     """One picture of a view and the labels of its light."""
-    rng = generator(settings.seed, DEVELOP, subject.index, view, number)
+    rng = generator(settings.seed, DEVELOP, persona.index, view, number)
     foreground = mix_groups(passes.groups, mix)
     face = passes.region[..., 0] * (1 - passes.worn)
-    gain = exposure(foreground, face, subject.melanin, mix.exposure)
+    gain = exposure(foreground, face, persona.melanin, mix.exposure)
     backdrop, kind = sample_backdrop(settings.size_px, rng)
     backdrop = backdrop * rng.uniform(0.45, 1.2) * min(1.0, mix.exposure)
     picture = develop(foreground * gain, passes.alpha, backdrop, np.array(mix.white_balance), rng)
@@ -95,19 +95,19 @@ def develop_mix(
 
 
 def render_view(
-    subject: Subject, settings: Settings, passes: Passes, geometry: FaceGeometry, view: int, result: HeadResult
+    persona: Persona, settings: Settings, passes: Passes, geometry: FaceGeometry, view: int, result: HeadResult
 ) -> None:
     """Judge one view, develop its mixes and add what is kept to ``result``."""
-    mixes = sample_mixes(settings.seed, subject.index, view, settings.n_mixes)
+    mixes = sample_mixes(settings.seed, persona.index, view, settings.n_mixes)
     rule = view_rejection(geometry, passes.region[..., 1], settings.size_px)
     if rule is not None:
         result.rejected[rule] += len(mixes)
         return
     face = passes.region[..., 0] * (1 - passes.worn)
-    stem = f"{subject.index // 1000:04d}/{subject.index:06d}_{view}"
+    stem = f"{persona.index // 1000:04d}/{persona.index:06d}_{view}"
     kept = 0
     for number, mix in enumerate(mixes):
-        picture, light = develop_mix(subject, settings, passes, mix, view, number)
+        picture, light = develop_mix(persona, settings, passes, mix, view, number)
         rule = picture_rejection(picture, face)
         if rule is not None:
             result.rejected[rule] += 1
@@ -122,7 +122,7 @@ def render_view(
                 "linear": f"{stem}_linear.npz" if settings.keep_linear else None,
                 "view": view,
                 "mix": number,
-                **picture_labels(subject, geometry, picture, face),
+                **picture_labels(persona, geometry, picture, face),
                 **light,
                 "code_version": code_version(),
             }
@@ -136,8 +136,8 @@ def render_view(
 def render_head(body: Body, vertices: NDArray[np.int64], index: int, settings: Settings) -> HeadResult:
     """All pictures of one head."""
     begun = time.monotonic()
-    subject = sample_subject(settings.seed, index)
-    figure = build_figure(body, subject)
+    persona = sample_persona(settings.seed, index)
+    figure = build_figure(body, persona)
     result = HeadResult(index)
     studio = Studio(figure.model, settings.size_px, settings.samples)
     try:
@@ -152,7 +152,7 @@ def render_head(body: Body, vertices: NDArray[np.int64], index: int, settings: S
             noise_seed = int(stream(NOISE).integers(2**31))
             passes = studio.render(camera, sample_rig(stream(RIG)), gaze, noise_seed)
             geometry = face_geometry(figure.head, camera, vertices, passes.depth)
-            render_view(subject, settings, passes, geometry, number, result)
+            render_view(persona, settings, passes, geometry, number, result)
     finally:
         studio.close()
     result.seconds = time.monotonic() - begun

@@ -9,7 +9,7 @@ from scipy.spatial.transform import Rotation
 
 from understudy.people.body import LOCAL, Body, vertex_normals
 from understudy.people.fields import Floats, smooth_step
-from understudy.people.subject import Expression, Subject, pick
+from understudy.people.persona import Expression, Persona, pick
 
 DETAIL_SIGMA, DETAIL_LIMIT = 0.27, 0.7
 """Of local details; wider ones make caricatures."""
@@ -89,24 +89,24 @@ def model_gender(gender: float) -> float:
     return float(smooth_step(0.12, 0.88, gender))
 
 
-def phenotype_weights(body: Body, subject: Subject, proportions: float) -> Floats:
+def phenotype_weights(body: Body, persona: Persona, proportions: float) -> Floats:
     """Weights of the phenotype targets: each is the product of the weights of what it names."""
     by_name = {
-        "age": anchor_weights(model_age(subject.age), 5, -1 / 3, 1),
-        "gender": anchor_weights(model_gender(subject.gender), 2),
-        "muscle": anchor_weights(subject.muscle, 3),
-        "weight": anchor_weights(subject.weight, 3),
+        "age": anchor_weights(model_age(persona.age), 5, -1 / 3, 1),
+        "gender": anchor_weights(model_gender(persona.gender), 2),
+        "muscle": anchor_weights(persona.muscle, 3),
+        "weight": anchor_weights(persona.weight, 3),
         "height": anchor_weights(0.5, 2),
         "proportions": anchor_weights(proportions, 2)[::-1],
         "cupsize": anchor_weights(0.5, 3),
         "firmness": anchor_weights(0.5, 3),
-        "race": np.array(subject.mixture),
+        "race": np.array(persona.mixture),
     }
     flat = np.concatenate([by_name[name] for name in body.phenotypes])
     return np.asarray(np.prod(flat[None] * body.phenotype_mask + 1 - body.phenotype_mask, axis=1))
 
 
-def detail_weights(body: Body, subject: Subject, rng: np.random.Generator) -> Floats:
+def detail_weights(body: Body, persona: Persona, rng: np.random.Generator) -> Floats:
     """Weights of local details, nearly symmetric, and of asymmetry and head shape."""
     weights = np.zeros(len(body.labels))
     spread = rng.uniform(0.4, 1.0)
@@ -120,7 +120,7 @@ def detail_weights(body: Body, subject: Subject, rng: np.random.Generator) -> Fl
         damping = min([1.0, *(share for part, share in DAMPED.items() if part in one)])
         value = float(np.clip(rng.normal(0, DETAIL_SIGMA) * spread * damping, -DETAIL_LIMIT, DETAIL_LIMIT))
         if one.startswith("head-age"):
-            value += float(np.clip((subject.age - 45) / 60, 0, 0.5))
+            value += float(np.clip((persona.age - 45) / 60, 0, 0.5))
         put(one, other, value)
         if one.startswith("l-"):
             put("r" + one[1:], "r" + other[1:], float(np.clip(value + rng.normal(0, 0.05) * damping, -0.9, 0.9)))
@@ -154,12 +154,12 @@ def expression_weights(body: Body, expression: Expression, rng: np.random.Genera
     return weights
 
 
-def build_head(body: Body, subject: Subject, rng: np.random.Generator) -> Head:
-    """Morph, turn and subdivide the template for one subject."""
-    weights = detail_weights(body, subject, rng)
+def build_head(body: Body, persona: Persona, rng: np.random.Generator) -> Head:
+    """Morph, turn and subdivide the template for one persona."""
+    weights = detail_weights(body, persona, rng)
     n = len(body.phenotype_mask)
-    weights[:n] += phenotype_weights(body, subject, rng.uniform(0.3, 0.9))
-    weights += expression_weights(body, subject.expression, rng)
+    weights[:n] += phenotype_weights(body, persona, rng.uniform(0.3, 0.9))
+    weights += expression_weights(body, persona.expression, rng)
     cage = body.template + (weights.astype(np.float32) @ body.targets).reshape(-1, 3)
     pivot = cage[body.group_vertices("joint-neck")].mean(axis=0)
     turn_deg = [rng.normal(0, 6), rng.normal(0, 4), rng.normal(0, 13)]

@@ -9,8 +9,8 @@ import numpy as np
 from understudy.people.body import Body, vertex_normals
 from understudy.people.fields import Floats, ValueNoise, bump, linear_from_srgb, smooth_step
 from understudy.people.haircolor import HairColor
+from understudy.people.persona import Persona
 from understudy.people.shape import Head
-from understudy.people.subject import Subject
 
 TONE_RAMP = linear_from_srgb(
     [
@@ -66,22 +66,22 @@ def tone_albedo(tone: Floats) -> Floats:
     return np.stack([np.interp(at, steps, TONE_RAMP[:, channel]) for channel in range(3)], axis=-1)
 
 
-def melanin_map(body: Body, subject: Subject, place: Places, noise: ValueNoise, rng: np.random.Generator) -> Floats:
+def melanin_map(body: Body, persona: Persona, place: Places, noise: ValueNoise, rng: np.random.Generator) -> Floats:
     """Tone (N,): patches, shadows under the eyes, freckles and age spots around the subject's own."""
     points = body.surface
-    tone = 10 * subject.melanin + rng.uniform(0.08, 0.25) * noise(points, 0.03, 2)
+    tone = 10 * persona.melanin + rng.uniform(0.08, 0.25) * noise(points, 0.03, 2)
     tone += rng.uniform(0.06, 0.2) * noise(points, 0.005, 3)
     tone += 0.3 * place.under_eye * rng.uniform(0.2, 1.4) + 0.15 * body.regions["eyelids"] * rng.uniform(0, 1.5)
     tone += rng.uniform(-0.2, 0.3) * place.forehead
-    freckles = rng.random() ** 3 * (1.6 if subject.melanin < 0.4 else 0.4)
+    freckles = rng.random() ** 3 * (1.6 if persona.melanin < 0.4 else 0.4)
     where = np.clip(place.cheek + place.nose + 0.5 * place.forehead + 0.15, 0, 1)
     tone += freckles * where * np.clip(noise(points, 0.0022) - 1.0, 0, 2) * 2.0
-    age = np.clip((subject.age - 40) / 45, 0, 1)
+    age = np.clip((persona.age - 40) / 45, 0, 1)
     tone += age * np.clip(noise(points, 0.006, 2) - 1.6, 0, 1) * 1.4 * rng.random()
     return np.clip(tone / 10, 0, 1)
 
 
-def blood_map(body: Body, subject: Subject, place: Places, noise: ValueNoise, rng: np.random.Generator) -> Floats:
+def blood_map(body: Body, persona: Persona, place: Places, noise: ValueNoise, rng: np.random.Generator) -> Floats:
     """Haemoglobin (N,): cheeks, nose, ears, blemishes; little shows through dark skin."""
     points = body.surface
     blood = rng.uniform(0, 0.2) + rng.uniform(0.15, 0.8) * place.cheek * (1 + 0.35 * noise(points, 0.008, 2))
@@ -89,29 +89,29 @@ def blood_map(body: Body, subject: Subject, place: Places, noise: ValueNoise, rn
     blood += 0.10 * np.clip(noise(points, 0.012, 2), -1, 2) + rng.uniform(0.04, 0.14) * noise(points, 0.004, 2)
     blemishes = np.clip(noise(points, 0.0045) - 2.0, 0, 1) * rng.random() ** 2 * 2.0
     blood += blemishes * (body.regions["face"] > 0.3)
-    return np.clip(blood, 0, MAX_BLOOD) * (1 - 0.85 * subject.melanin)
+    return np.clip(blood, 0, MAX_BLOOD) * (1 - 0.85 * persona.melanin)
 
 
-def paint_lips(body: Body, subject: Subject, albedo: Floats, rng: np.random.Generator) -> Floats:
+def paint_lips(body: Body, persona: Persona, albedo: Floats, rng: np.random.Generator) -> Floats:
     """Lips, the inside of the mouth, eye shadow."""
     lips = albedo * np.exp(-np.array([0.15, 0.75, 0.6]) * rng.uniform(0.4, 0.95))
-    if subject.lipstick:
+    if persona.lipstick:
         lips = 0.3 * lips + 0.7 * LIPSTICKS[rng.integers(len(LIPSTICKS))]
     share = smooth_step(0.2, 0.8, body.regions["lips"])[:, None]
     albedo = albedo * (1 - share) + lips * share
     inside = smooth_step(0.3, 0.8, body.regions["inside_mouth"])[:, None]
     albedo = albedo * (1 - inside) + np.array([0.25, 0.06, 0.05]) * inside
-    if subject.eye_shadow:
+    if persona.eye_shadow:
         tint = rng.uniform(0.15, 0.5) * np.array([0.7, 1, 0.9])
         albedo = albedo * (1 - body.regions["eyelids"][:, None] * tint)
     return albedo
 
 
 def paint_stubble(
-    body: Body, subject: Subject, albedo: Floats, beard: Floats, hair: HairColor, noise: ValueNoise
+    body: Body, persona: Persona, albedo: Floats, beard: Floats, hair: HairColor, noise: ValueNoise
 ) -> Floats:
     """The shade of shaved or short hair under a beard."""
-    share = STUBBLE_TINT[subject.beard] * (0.5 if hair.melanin < 0.3 else 1) * (1 - 0.5 * hair.grey)
+    share = STUBBLE_TINT[persona.beard] * (0.5 if hair.melanin < 0.3 else 1) * (1 - 0.5 * hair.grey)
     tint = (share * beard * np.clip(0.75 + 0.5 * noise(body.surface, 0.0012), 0, 1))[:, None]
     return albedo * (1 - tint) + (0.5 * albedo * np.array([0.75, 0.9, 1.05]) + 0.5 * hair.color) * tint
 
@@ -128,36 +128,36 @@ def moles(body: Body, rng: np.random.Generator) -> Floats:
 
 
 def build_skin(
-    body: Body, subject: Subject, head: Head, hair: HairColor, beard: Floats, rng: np.random.Generator
+    body: Body, persona: Persona, head: Head, hair: HairColor, beard: Floats, rng: np.random.Generator
 ) -> Skin:
     """Colour the skin and displace ``head`` by its wrinkles."""
     noise = ValueNoise(rng)
     place = places(body)
-    albedo = tone_albedo(melanin_map(body, subject, place, noise, rng))
+    albedo = tone_albedo(melanin_map(body, persona, place, noise, rng))
     albedo = albedo * (1 + 0.08 * rng.normal(size=3) * np.array([0.3, 0.3, 0.7]))
-    albedo = albedo * np.exp(-blood_map(body, subject, place, noise, rng)[:, None] * BLOOD)
-    albedo = paint_lips(body, subject, albedo, rng)
-    if subject.beard != "none" or (not subject.feminine and subject.age > 17 and rng.random() < 0.4):
-        albedo = paint_stubble(body, subject, albedo, beard, hair, noise)
+    albedo = albedo * np.exp(-blood_map(body, persona, place, noise, rng)[:, None] * BLOOD)
+    albedo = paint_lips(body, persona, albedo, rng)
+    if persona.beard != "none" or (not persona.feminine and persona.age > 17 and rng.random() < 0.4):
+        albedo = paint_stubble(body, persona, albedo, beard, hair, noise)
     albedo = albedo * (1 - 0.6 * moles(body, rng)[:, None] * np.array([0.7, 0.9, 1]))
     nostrils = bump(body.mirrored, (0.012, -0.148, 0.682), (0.006, 0.02, 0.004))
     albedo = albedo * (1 - 0.28 * nostrils[:, None])
     lips = smooth_step(0.2, 0.8, body.regions["lips"])
     rough = 0.54 + 0.06 * noise(body.surface, 0.003, 2) - 0.09 * place.nose - 0.06 * place.forehead
     rough += rng.uniform(-0.07, 0.05)
-    rough = rough * (1 - lips) + (0.3 if subject.lipstick else 0.42) * lips
-    cavity = wrinkle(body, subject, head, noise, lips, rng)
+    rough = rough * (1 - lips) + (0.3 if persona.lipstick else 0.42) * lips
+    cavity = wrinkle(body, persona, head, noise, lips, rng)
     albedo = albedo * (1 - np.clip(cavity, 0, 0.5)[:, None] * np.array([0.5, 0.8, 0.9]))
     return Skin(albedo=np.clip(albedo, 0.004, 0.95), roughness=np.clip(rough, 0.28, 0.75), beard=beard)
 
 
 def wrinkle(
-    body: Body, subject: Subject, head: Head, noise: ValueNoise, lips: Floats, rng: np.random.Generator
+    body: Body, persona: Persona, head: Head, noise: ValueNoise, lips: Floats, rng: np.random.Generator
 ) -> Floats:
     """Displace the head by forehead lines, crow's feet, folds and lip creases; the darkening of the grooves, (N,)."""
     folded = body.mirrored
     x, y, z = folded.T
-    depth = float(np.clip((subject.age - 40) / 45, 0, 1) * rng.uniform(0.7, 1.7) + 0.06)
+    depth = float(np.clip((persona.age - 40) / 45, 0, 1) * rng.uniform(0.7, 1.7) + 0.06)
     front = smooth_step(0.075, 0.02, x) * smooth_step(0.752, 0.762, z) * smooth_step(0.815, 0.80, z) * (y < -0.08)
     waves = np.maximum(0, np.sin((z + 0.004 * noise(body.surface, 0.03)) * 2 * np.pi / 0.0105)) ** 3
     corner = bump(folded, (0.056, -0.125, 0.728), (0.012, 0.03, 0.014))

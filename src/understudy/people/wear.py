@@ -11,9 +11,9 @@ from scipy.spatial import cKDTree
 from understudy.people.body import HEAD_CENTER, Body
 from understudy.people.fields import Floats, ValueNoise, smooth_step, unit
 from understudy.people.parts import Material, Mesh, Tufts, grid_faces
+from understudy.people.persona import Persona
 from understudy.people.shape import Head
 from understudy.people.strands import Strands
-from understudy.people.subject import Subject
 
 N_ELEVATIONS, N_AZIMUTHS = 72, 144
 FRAMES = ((0.01, 0.01, 0.01), (0.05, 0.03, 0.02), (0.3, 0.28, 0.25), (0.12, 0.05, 0.02))
@@ -248,14 +248,14 @@ def finger(start: Floats, end: Floats, radius: float, bulge: Floats) -> tuple[Fl
     return points.reshape(-1, 3), grid_faces(12, 12, closed=True)
 
 
-def hand(subject: Subject, body: Body, head: Head, albedo: Floats, rng: np.random.Generator) -> Worn:
+def hand(persona: Persona, body: Body, head: Head, albedo: Floats, rng: np.random.Generator) -> Worn:
     """A simple hand of tubes before the mouth, a cheek or an eye."""
     spot = np.array(((0.0, 0.66), (0.045, 0.68), (0.035, 0.72), (0.03, 0.63))[rng.integers(4)])
     side = float(rng.choice([-1, 1]))
     surface = cKDTree(np.c_[body.surface[:, 0], body.surface[:, 2]] + 10.0 * (body.surface[:, 1:2] > -0.06))
     at = surface.query(np.array([side * spot[0], spot[1]]))[1]
     normal = head.normals[at]
-    size = 0.85 if subject.age < 13 else (0.92 if subject.feminine else 1.0)
+    size = 0.85 if persona.age < 13 else (0.92 if persona.feminine else 1.0)
     up = unit(head.rotation[:, 2] * rng.uniform(0.5, 1) + head.rotation[:, 0] * rng.uniform(-0.9, 0.9))
     up = unit(up - (up @ normal) * normal)
     across = np.cross(normal, up)
@@ -282,11 +282,11 @@ def hand(subject: Subject, body: Body, head: Head, albedo: Floats, rng: np.rando
     return Worn([Mesh("hand", np.concatenate(vertices), np.concatenate(faces), flesh)])
 
 
-def build_worn(subject: Subject, body: Body, head: Head, albedo: Floats, rng: np.random.Generator) -> Worn:
+def build_worn(persona: Persona, body: Body, head: Head, albedo: Floats, rng: np.random.Generator) -> Worn:
     """What the subject wears."""
-    match subject.worn:
+    match persona.worn:
         case "glasses" | "sunglasses":
-            return glasses(body, head, subject.worn == "sunglasses", rng)
+            return glasses(body, head, persona.worn == "sunglasses", rng)
         case "medical_mask":
             return medical_mask(body, head, rng)
         case "cap":
@@ -294,6 +294,6 @@ def build_worn(subject: Subject, body: Body, head: Head, albedo: Floats, rng: np
         case "headscarf":
             return headscarf(body, head, rng)
         case "hand":
-            return hand(subject, body, head, albedo, rng)
+            return hand(persona, body, head, albedo, rng)
         case _:
             return Worn()

@@ -35,13 +35,12 @@ FEMININE_HAIR = (
 WORN = ("none", "glasses", "sunglasses", "medical_mask", "cap", "headscarf", "hand")
 WORN_SHARES = (0.66, 0.12, 0.05, 0.04, 0.05, 0.05, 0.03)
 
-# Steps of additive recurrences with low discrepancy: powers of the inverse of the real root of x^5 = x + 1
-# (Roberts 2018, "The unreasonable effectiveness of quasirandom sequences").
-RECURRENCE = tuple(float((1 / 1.1673039782614187) ** k % 1) for k in range(1, 5))
+BLOCK = 20
+"""Heads or views over which age, gender and yaw are dealt evenly."""
 
 
 @dataclass(frozen=True)
-class Subject:
+class Persona:
     """One head's attributes, every one an input of the renderer."""
 
     index: int
@@ -87,15 +86,18 @@ def generator(seed: int, *path: int) -> np.random.Generator:
     return np.random.default_rng([seed, *path])
 
 
-def recurrence(number: int, dimension: int, start: float) -> float:
-    """Element of an additive recurrence in [0, 1): any prefix is spread evenly."""
-    return float((start + number * RECURRENCE[dimension]) % 1)
-
-
 def monk_step(seed: int, index: int) -> int:
     """Step of the Monk scale, 1 to 10: a fresh permutation for each ten heads, so that any prefix is near flat."""
     block, place = divmod(index, MONK_STEPS)
     return int(generator(seed, 0, block).permutation(MONK_STEPS)[place]) + 1
+
+
+def dealt(seed: int, stream: int, number: int) -> float:
+    """A value in [0, 1) for item ``number``: each block of 20 items holds one in each twentieth, in any order."""
+    block, place = divmod(number, BLOCK)
+    rng = generator(seed, 1, stream, block)
+    order, within = rng.permutation(BLOCK), rng.random(BLOCK)
+    return float((order[place] + within[place]) / BLOCK)
 
 
 def age_group(age: float) -> int:
@@ -113,7 +115,7 @@ def pick(rng: np.random.Generator, values: Sequence[str], shares: Sequence[float
     return values[int(rng.choice(len(values), p=shares))]
 
 
-def sample_subject(seed: int, index: int) -> Subject:
+def sample_persona(seed: int, index: int) -> Persona:
     """The attributes of head ``index`` of a run.
 
     Skin tone, age and gender are dealt flat; the rest is drawn given these.
@@ -125,12 +127,11 @@ def sample_subject(seed: int, index: int) -> Subject:
     """
     if seed < 0 or index < 0:
         raise InvalidInputError(f"seed and index must not be negative, got {seed} and {index}")
-    start = generator(seed, 1).random(len(RECURRENCE))
     rng = generator(seed, 2, index)
     step = monk_step(seed, index)
     melanin = (step - 1 + rng.uniform(0.1, 0.9)) / MONK_STEPS
-    age = MIN_AGE + (MAX_AGE - MIN_AGE) * recurrence(index, 0, start[0])
-    gender = recurrence(index, 1, start[1])
+    age = MIN_AGE + (MAX_AGE - MIN_AGE) * dealt(seed, 0, index)
+    gender = dealt(seed, 1, index)
     feminine = bool(gender + rng.normal(0, 0.08) > 0.5)
     closeness = np.exp(-(((np.array(RACE_TONE) - melanin) / 0.22) ** 2)) + 0.04
     mixture = rng.dirichlet(0.9 * closeness / closeness.max() + 0.05)
@@ -149,7 +150,7 @@ def sample_subject(seed: int, index: int) -> Subject:
         )
     expression = EXPRESSIONS[int(rng.choice(len(EXPRESSIONS), p=EXPRESSION_SHARES))]
     worn = pick(rng, WORN, WORN_SHARES)
-    return Subject(
+    return Persona(
         index=index,
         seed=seed,
         monk_step=step,
@@ -172,8 +173,7 @@ def sample_subject(seed: int, index: int) -> Subject:
 def sample_view(seed: int, index: int, number: int, n_views: int) -> View:
     """View ``number`` of head ``index``: yaw to 90 degrees on both sides, half of the views within 30 degrees."""
     rng = generator(seed, 3, index, number)
-    start = generator(seed, 4).random(len(RECURRENCE))
-    turn = 2 * recurrence(index * n_views + number, 2, start[2]) - 1
+    turn = 2 * dealt(seed, 2, index * n_views + number) - 1
     yaw = np.sign(turn) * MAX_YAW_DEG * abs(turn) ** 1.6
     return View(
         number=number,
