@@ -15,13 +15,14 @@ EXTRAS := --extra torch --extra identity --extra tables --extra audit --extra he
 COMPILE := uv pip compile -q --generate-hashes --universal --python-version 3.11 --no-emit-index-url \
 	--custom-compile-command "make lock"
 
-.PHONY: help demo test check bench lock clean
+.PHONY: help demo test check bench bench-generator lock clean
 
 help:
 	@echo "make demo    install (about a minute) and replace the people in the two portraits of the package"
 	@echo "make test    install everything (a few GB) and run the tests"
 	@echo "make check   ruff, mypy --strict and the layering test"
 	@echo "make bench   measure, and write docs/benchmarks.md"
+	@echo "make bench-generator  judge the embedded generator, and write its section of docs/benchmarks.md"
 	@echo "make lock    resolve the lock files anew (needs uv)"
 	@echo "make clean   remove .venv and what the demo wrote"
 
@@ -57,6 +58,9 @@ check: $(VENV)/.setup-test
 	@$(BIN)/ruff format --check .
 	@$(BIN)/mypy
 	@$(BIN)/python -m pytest -q tests/test_layering.py
+
+bench-generator: $(VENV)/.setup-test
+	@$(BIN)/python scripts/bench_generator.py $(ARGS)
 
 bench: $(VENV)/.setup-test
 	@$(BIN)/python scripts/bench.py $(ARGS)
