@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Literal
 
 from understudy.errors import MissingWeightsError
-from understudy.generate.latent import LatentDiffusionGenerator
+from understudy.generate.latent import LatentDiffusionGenerator, Precision
 from understudy.weights import models_folder
 
 
@@ -38,8 +38,15 @@ def latent_diffusion(
     n_threads: int = 1,
     providers: Sequence[str] = ("CPUExecutionProvider",),
     device: str = "cpu",
+    precision: Precision = "fp32",
 ) -> LatentDiffusionGenerator:
     """A latent diffusion generator by name or folder; see ``LatentDiffusionGenerator`` for the other arguments."""
     return LatentDiffusionGenerator(
-        model_folder(model), runtime, n_steps, n_threads=n_threads, providers=providers, device=device
+        model_folder(model),
+        runtime,
+        n_steps,
+        n_threads=n_threads,
+        providers=providers,
+        device=device,
+        precision=precision,
     )

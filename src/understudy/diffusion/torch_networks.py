@@ -15,6 +15,8 @@ from understudy.errors import MissingWeightsError
 
 AUTOENCODER = "autoencoder"
 DENOISER = "denoiser"
+WEIGHTS = tuple(f"{name}/diffusion_pytorch_model.safetensors" for name in (AUTOENCODER, DENOISER))
+"""The weight files of a model folder."""
 
 
 def load_torch_parts(folder: Path) -> tuple[PatchAutoencoder, UNet2DModel]:

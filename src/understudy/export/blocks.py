@@ -22,18 +22,26 @@ def values_of(tensor: Tensor) -> NDArray[np.float32]:
     return np.asarray(tensor.detach().float().cpu().numpy(), np.float32)
 
 
-def convolve(graph: Graph, layer: nn.Conv2d, x: str) -> str:
-    """A convolution."""
-    return convolve_with(graph, x, values_of(layer.weight), _bias(layer), layer.stride[0], int(layer.padding[0]))
+def convolve(graph: Graph, layer: nn.Conv2d, x: str, *, edge: bool = False) -> str:
+    """A convolution; ``edge`` where it is a network's first or last."""
+    stride, padding = layer.stride[0], int(layer.padding[0])
+    return convolve_with(graph, x, values_of(layer.weight), _bias(layer), stride, padding, edge=edge)
 
 
 def convolve_with(
-    graph: Graph, x: str, weight: NDArray[np.float32], bias: NDArray[np.float32] | None, stride: int, padding: int
+    graph: Graph,
+    x: str,
+    weight: NDArray[np.float32],
+    bias: NDArray[np.float32] | None,
+    stride: int = 1,
+    padding: int = 0,
+    *,
+    edge: bool = False,
 ) -> str:
     """A convolution with given weights (O, I, k, k)."""
     inputs = [x, graph.constant(weight)] + ([] if bias is None else [graph.constant(bias)])
     size = list(weight.shape[2:])
-    return graph.node("Conv", *inputs, kernel_shape=size, strides=[stride] * 2, pads=[padding] * 4)
+    return graph.node("Conv", *inputs, edge=edge, kernel_shape=size, strides=[stride] * 2, pads=[padding] * 4)
 
 
 def _bias(layer: nn.Conv2d | nn.ConvTranspose2d) -> NDArray[np.float32] | None:
@@ -72,7 +80,7 @@ def attention(graph: Graph, block: Any, x: str, size: int) -> str:
     parts = (block.to_q, block.to_k, block.to_v)
     weight = np.concatenate([values_of(part.weight) for part in parts])[..., None, None]
     bias = np.concatenate([values_of(part.bias) for part in parts])
-    joint = graph.reshape(convolve_with(graph, h, weight, bias, 1, 0), -1, 3 * heads, width, size**2)
+    joint = graph.reshape(convolve_with(graph, h, weight, bias), -1, 3 * heads, width, size**2)
     query, key, value = graph.split(joint, [heads] * 3)  # each (B, heads, width, cells)
     query = graph.node("Mul", query, graph.constant(np.array(width**-0.5, np.float32)))
     turned = graph.node("Transpose", query, perm=[0, 1, 3, 2])
@@ -80,7 +88,7 @@ def attention(graph: Graph, block: Any, x: str, size: int) -> str:
     mixed = graph.node("MatMul", share, graph.node("Transpose", value, perm=[0, 1, 3, 2]))
     mixed = graph.reshape(graph.node("Transpose", mixed, perm=[0, 1, 3, 2]), -1, channels, size, size)
     out = block.to_out[0]
-    projected = convolve_with(graph, mixed, values_of(out.weight)[..., None, None], values_of(out.bias), 1, 0)
+    projected = convolve_with(graph, mixed, values_of(out.weight)[..., None, None], values_of(out.bias))
     return graph.node("Add", projected, x)
 
 
@@ -102,7 +110,7 @@ def upsample(graph: Graph, layers: Any, x: str, size: int) -> tuple[str, int]:
 def decode(graph: Graph, autoencoder: Any, latents: str, size: int) -> str:
     """``PatchAutoencoder.decode``: pictures (B, 3, 8 size, 8 size) of latents (B, C, size, size)."""
     decoder, linear = autoencoder.decoder, autoencoder.linear_decoder
-    x = convolve(graph, decoder.conv_in, latents)
+    x = convolve(graph, decoder.conv_in, latents, edge=True)
     for block in decoder.mid_block.resnets:
         x = residual_block(graph, block, x, size)
     width = size
@@ -110,7 +118,8 @@ def decode(graph: Graph, autoencoder: Any, latents: str, size: int) -> str:
         for block in level.resnets:
             x = residual_block(graph, block, x, width)
         x, width = upsample(graph, level.upsamplers, x, width)
-    x = convolve(graph, decoder.conv_out, silu(graph, group_norm(graph, decoder.conv_norm_out, x, width)))
+    x = silu(graph, group_norm(graph, decoder.conv_norm_out, x, width))
+    x = convolve(graph, decoder.conv_out, x, edge=True)
     detail = graph.node("DepthToSpace", x, blocksize=int(autoencoder.patch), mode="CRD")
     weight, bias = graph.constant(values_of(linear.weight)), graph.constant(values_of(linear.bias))
     kernel = list(linear.kernel_size)
@@ -200,7 +209,8 @@ def denoise(graph: Graph, unet: Any, first: str, size: int, modulations: Sequenc
             x = residual_block(graph, block, graph.node("Concat", x, skips.pop(), axis=1), size, *next(told))
             x = x if attend is None else attention(graph, attend, x, size)
         x, size = upsample(graph, level.upsamplers, x, size)
-    return convolve(graph, unet.conv_out, silu(graph, group_norm(graph, unet.conv_norm_out, x, size)))
+    x = silu(graph, group_norm(graph, unet.conv_norm_out, x, size))
+    return convolve(graph, unet.conv_out, x, edge=True)
 
 
 def _with_attention(level: Any) -> Iterator[tuple[Any, Any]]:

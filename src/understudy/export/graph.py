@@ -13,6 +13,8 @@ OPSET = 17
 IR_VERSION = 8
 MIN_HALF_SIZE = 256
 """Weights with fewer values than this stay float32."""
+EDGE = "edge."
+"""How the names of operators begin through which values enter or leave a network: they are not quantised."""
 
 
 class Graph:
@@ -49,13 +51,15 @@ class Graph:
             self._casts.append(helper.make_node("Cast", [f"{name}.half"], [name], name, to=TensorProto.FLOAT))
         return name
 
-    def node(self, operator: str, *inputs: str, **attributes: object) -> str:
+    def node(self, operator: str, *inputs: str, edge: bool = False, **attributes: object) -> str:
         """Append an operator with one output; its name."""
-        return self.nodes(operator, inputs, 1, **attributes)[0]
+        return self.nodes(operator, inputs, 1, edge=edge, **attributes)[0]
 
-    def nodes(self, operator: str, inputs: Sequence[str], n_outputs: int, **attributes: object) -> list[str]:
+    def nodes(
+        self, operator: str, inputs: Sequence[str], n_outputs: int, *, edge: bool = False, **attributes: object
+    ) -> list[str]:
         """Append an operator with several outputs; their names."""
-        name = f"{operator}_{len(self._nodes)}"
+        name = f"{EDGE if edge else ''}{operator}_{len(self._nodes)}"
         outputs = [name] if n_outputs == 1 else [f"{name}.{i}" for i in range(n_outputs)]
         made = helper.make_node(operator, list(inputs), outputs, name)
         made.attribute.extend(helper.make_attribute(key, attributes[key]) for key in sorted(attributes))

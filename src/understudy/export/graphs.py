@@ -63,7 +63,7 @@ def encoder(parts: Parts, metadata: Mapping[str, str]) -> ModelProto:
 
 def _encode(graph: Graph, parts: Parts) -> str:
     layer = parts.autoencoder.encoder
-    return blocks.convolve(graph, layer, "pixels")
+    return blocks.convolve(graph, layer, "pixels", edge=True)
 
 
 def decoder(parts: Parts, metadata: Mapping[str, str]) -> ModelProto:
@@ -79,7 +79,7 @@ def denoiser(parts: Parts, metadata: Mapping[str, str]) -> ModelProto:
     embedded = graph.node("Add", blocks.embed_time(graph, parts.unet, "time"), "style")
     told = blocks.modulation(graph, parts.unet, embedded)
     joint = graph.node("Concat", "noisy", "context", "planes", axis=1)
-    first = blocks.convolve(graph, parts.unet.conv_in, joint)
+    first = blocks.convolve(graph, parts.unet.conv_in, joint, edge=True)
     result = blocks.denoise(graph, parts.unet, first, parts.config.size, told)
     return parts.model(graph, ["noisy", "context", "planes", "style", "time"], result, "clean", metadata)
 
@@ -100,10 +100,11 @@ def generator(parts: Parts, metadata: Mapping[str, str], n_steps: int) -> ModelP
     c = parts.config.latent_channels
     known = graph.node("Concat", _encode(graph, parts), "planes", axis=1)
     bias = blocks.values_of(unet.conv_in.bias)
-    fixed = blocks.convolve_with(graph, known, weight[:, c:], bias, 1, 1)
+    fixed = blocks.convolve_with(graph, known, weight[:, c:], bias, 1, 1, edge=True)
     x = "noise"
     for (now, after), modulations in zip(pairwise(times), by_step, strict=True):
-        first = graph.node("Add", blocks.convolve_with(graph, x, weight[:, :c], None, 1, 1), fixed)
+        own = blocks.convolve_with(graph, x, weight[:, :c], None, 1, 1, edge=True)
+        first = graph.node("Add", own, fixed)
         clean = blocks.denoise(graph, unet, first, size, modulations)
         x = _step(graph, x, clean, float(after / now))
     result = blocks.decode(graph, parts.autoencoder, x, size)
@@ -126,6 +127,9 @@ def _step(graph: Graph, x: str, clean: str, ratio: float) -> str:
     difference = graph.node("Sub", x, clean)
     return graph.node("Add", clean, graph.node("Mul", difference, graph.constant(np.array(ratio, np.float32))))
 
+
+GENERATOR = "generator"
+"""Name of the one graph that is the whole generator."""
 
 Build = Callable[[Parts, Mapping[str, str]], ModelProto]
 

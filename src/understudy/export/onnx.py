@@ -1,122 +1,111 @@
-"""Export a model folder's networks to ONNX, with weights stored as float16."""
+"""A model folder's networks as ONNX files, each with its contract, licence and origin inside."""
 
 from __future__ import annotations
 
-import warnings
+import hashlib
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-import numpy as np
 import onnx
-import torch
-from diffusers import UNet2DModel
-from onnx import TensorProto, helper, numpy_helper
-from torch import Tensor, nn
+from onnx import ModelProto
 
-from understudy.diffusion.autoencoder import PatchAutoencoder
+from understudy import __version__
 from understudy.diffusion.networks import load_config
-from understudy.diffusion.torch_networks import load_torch_parts
+from understudy.diffusion.torch_networks import WEIGHTS, load_torch_parts
+from understudy.errors import InvalidInputError
+from understudy.export import graphs
+from understudy.export.graph import OPSET
+from understudy.export.graphs import GENERATOR, STEPWISE, Parts
+from understudy.imaging.files import write_atomic
 
-OPSET = 17
-MIN_HALF_SIZE = 256
-"""Weights with fewer values than this stay float32."""
+LICENCE = "Apache-2.0"
+"""Licence of the weights that come with understudy."""
 
-
-class _Encoder(nn.Module):
-    def __init__(self, model: PatchAutoencoder) -> None:
-        super().__init__()
-        self.model = model
-
-    def forward(self, pixels: Tensor) -> Tensor:
-        return self.model.encode(pixels)
-
-
-class _Decoder(nn.Module):
-    def __init__(self, model: PatchAutoencoder) -> None:
-        super().__init__()
-        self.model = model
-
-    def forward(self, latents: Tensor) -> Tensor:
-        return self.model.decode(latents)
+CONTRACTS = {
+    "encoder": "pixels: RGB in [-1, 1], erased pixels as in understudy.types.ERASED -> latents: whitened",
+    "denoiser": "noisy, context: latents; planes: mask, keypoints, categories; style: a vector of styles.npz; "
+    "time: (0, 1], 1 is noise -> clean: estimate of the clean latents",
+    "decoder": "latents -> pixels: RGB, about [-1, 1], not clipped",
+    GENERATOR: "pixels: RGB in [-1, 1], erased; planes: mask, keypoints, categories; style: a vector of styles.npz; "
+    "noise: standard normal times noise_scale of config.json -> understudy: RGB, about [-1, 1], not clipped",
+}
+"""What goes in and comes out of each graph, in words; shapes stand in the graph itself."""
 
 
-class _Denoiser(nn.Module):
-    def __init__(self, unet: UNet2DModel) -> None:
-        super().__init__()
-        self.unet = unet
+def load_parts(folder: Path) -> Parts:
+    """A model folder's networks on torch.
 
-    def forward(self, noisy: Tensor, context: Tensor, planes: Tensor, style: Tensor, time: Tensor) -> Tensor:
-        x = torch.cat([noisy, context, planes], dim=1)
-        clean: Tensor = self.unet(x, time * 1000, class_labels=style).sample
-        return clean
+    Raises
+    ------
+    MissingWeightsError
+        A safetensors file or the config is not there.
+    """
+    config = load_config(folder)
+    autoencoder, unet = load_torch_parts(folder)
+    return Parts(config, autoencoder, unet)
 
 
-def export_onnx(folder: Path) -> list[Path]:
-    """Export the safetensors of a model folder to onnx/encoder.onnx, denoiser.onnx and decoder.onnx.
+def origin(folder: Path, licence: str = LICENCE) -> dict[str, str]:
+    """What every file of a model says of where it comes from: version, licence, digests of the source weights."""
+    digests = {path.parent.name: _sha256(path.read_bytes()) for path in (folder / name for name in WEIGHTS)}
+    return {
+        "understudy": __version__,
+        "model": folder.name,
+        "licence": licence,
+        "opset": str(OPSET),
+        **{f"source_sha256.{name}": digest for name, digest in digests.items()},
+    }
 
-    The graphs compute in float32 and take any batch size; weights are stored as float16 and cast when they are loaded.
+
+def build_graphs(
+    parts: Parts, said: Mapping[str, str], names: Sequence[str] = tuple(STEPWISE)
+) -> dict[str, ModelProto]:
+    """The named graphs, in float32 arithmetic, checked by onnx.
+
+    Parameters
+    ----------
+    parts : Parts
+    said : mapping
+        Metadata of all of them, as ``origin`` gives it.
+    names : sequence of str
+        Keys of ``CONTRACTS``.
+    """
+    unknown = sorted(set(names) - set(CONTRACTS))
+    if unknown:
+        raise InvalidInputError(f"no graph is called {unknown[0]!r}: choose from {', '.join(CONTRACTS)}")
+    made = {}
+    for name in names:
+        metadata = {**said, "graph": name, "contract": CONTRACTS[name], "precision": "fp32"}
+        if name == GENERATOR:
+            n_steps = parts.config.n_steps
+            made[name] = graphs.generator(parts, {**metadata, "n_steps": str(n_steps)}, n_steps)
+        else:
+            made[name] = STEPWISE[name](parts, metadata)
+        onnx.checker.check_model(made[name], full_check=True)
+    return made
+
+
+def to_bytes(model: ModelProto) -> bytes:
+    """A model as the bytes of its file, the same ones every time."""
+    return bytes(model.SerializeToString(deterministic=True))
+
+
+def export_onnx(folder: Path, licence: str = LICENCE) -> list[Path]:
+    """Write onnx/encoder.onnx, denoiser.onnx and decoder.onnx of a model folder, from its safetensors.
+
+    The graphs compute in float32 and take any batch size; weights that float16 holds exactly are stored as float16.
 
     Returns
     -------
     list of Path
-        The files, each checked by onnx.
     """
-    config = load_config(folder)
-    autoencoder, unet = load_torch_parts(folder)
-    c, n = config.latent_channels, config.size
-    latents = torch.zeros(2, c, n, n)
-    planes = torch.zeros(2, int(unet.config["in_channels"]) - 2 * c, n, n)
-    style = torch.zeros(2, 4 * int(unet.config["block_out_channels"][0]))
-    pixels = torch.zeros(2, 3, n * config.cell_px, n * config.cell_px)
-    parts: tuple[tuple[str, nn.Module, dict[str, Tensor], str], ...] = (
-        ("encoder", _Encoder(autoencoder), {"pixels": pixels}, "latents"),
-        (
-            "denoiser",
-            _Denoiser(unet),
-            {"noisy": latents, "context": latents, "planes": planes, "style": style, "time": torch.zeros(2)},
-            "clean",
-        ),
-        ("decoder", _Decoder(autoencoder), {"latents": latents}, "pixels"),
-    )
-    (folder / "onnx").mkdir(exist_ok=True)
     paths = []
-    for name, network, inputs, output in parts:
+    for name, model in build_graphs(load_parts(folder), origin(folder, licence)).items():
         path = folder / "onnx" / f"{name}.onnx"
-        _export(network.eval(), inputs, output, path)
-        halve_weights(path)
-        onnx.checker.check_model(str(path), full_check=True)
+        write_atomic(path, to_bytes(model))
         paths.append(path)
     return paths
 
 
-def _export(network: nn.Module, inputs: dict[str, Tensor], output: str, path: Path) -> None:
-    names = list(inputs)
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # torch's exporter warns of its own plans and of constants in the trace
-        torch.onnx.export(
-            network,
-            tuple(inputs.values()),
-            str(path),
-            input_names=names,
-            output_names=[output],
-            dynamic_axes={name: {0: "batch"} for name in (*names, output)},
-            opset_version=OPSET,
-            dynamo=False,
-        )
-
-
-def halve_weights(path: Path) -> None:
-    """Store a graph's large float32 weights as float16, each with a Cast that the runtime folds when it loads."""
-    model = onnx.load(str(path))
-    graph = model.graph
-    casts = []
-    for weight in graph.initializer:
-        values = numpy_helper.to_array(weight)
-        if weight.data_type != TensorProto.FLOAT or values.size < MIN_HALF_SIZE:
-            continue
-        name = weight.name
-        weight.CopyFrom(numpy_helper.from_array(values.astype(np.float16), f"{name}.half"))
-        casts.append(helper.make_node("Cast", [f"{name}.half"], [name], to=TensorProto.FLOAT))
-    nodes = [*casts, *graph.node]
-    del graph.node[:]
-    graph.node.extend(nodes)
-    onnx.save(model, str(path))
+def _sha256(data: bytes) -> str:
+    return hashlib.sha256(data).hexdigest()

@@ -28,6 +28,14 @@ from understudy.seeding import standard_normal
 from understudy.types import Condition, Generated, OutcomeKind
 
 ONNX_PARTS = ("encoder", "denoiser", "decoder")
+Precision = Literal["fp32", "fp16", "int8"]
+"""Arithmetic of the ONNX graphs; see ``understudy export``."""
+PRECISIONS = ("fp32", "fp16", "int8")
+
+
+def onnx_path(name: str, precision: str) -> str:
+    """Where a graph lies in a model folder: float32 in onnx/, others in a folder of their own under it."""
+    return f"onnx/{name}.onnx" if precision == "fp32" else f"onnx/{precision}/{name}.onnx"
 
 
 class OnnxNetworks:
@@ -40,13 +48,19 @@ class OnnxNetworks:
         Threads of one operator.
     providers : sequence of str
         onnxruntime's execution providers in the order of preference.
+    precision : "fp32", "fp16" or "int8"
     """
 
-    def __init__(self, folder: Path, n_threads: int = 1, providers: Sequence[str] = (CPU,)) -> None:
-        paths = {name: folder / "onnx" / f"{name}.onnx" for name in ONNX_PARTS}
+    def __init__(
+        self, folder: Path, n_threads: int = 1, providers: Sequence[str] = (CPU,), precision: Precision = "fp32"
+    ) -> None:
+        paths = {name: folder / onnx_path(name, precision) for name in ONNX_PARTS}
         for path in paths.values():
             if not path.is_file():
-                raise MissingWeightsError(f"{path} is not there: export the model to ONNX, or use runtime=torch")
+                raise MissingWeightsError(
+                    f"{path} is not there: `understudy export model={folder} output=DIR precisions=[{precision}]` "
+                    "makes it, then say bundle=DIR; or use runtime=torch"
+                )
         sessions = {name: open_session(path, providers=providers, n_threads=n_threads) for name, path in paths.items()}
         self._encoder, self._denoiser, self._decoder = (sessions[name] for name in ONNX_PARTS)
 
@@ -92,6 +106,8 @@ class LatentDiffusionGenerator:
         onnxruntime's execution providers.
     device : str
         For "torch".
+    precision : "fp32", "fp16" or "int8"
+        For "onnx": which of the exported graphs.
 
     Raises
     ------
@@ -113,7 +129,12 @@ class LatentDiffusionGenerator:
         n_threads: int = 1,
         providers: Sequence[str] = (CPU,),
         device: str = "cpu",
+        precision: Precision = "fp32",
     ) -> None:
+        if precision not in PRECISIONS:
+            raise InvalidInputError(f"precision must be one of {', '.join(PRECISIONS)}, got {precision!r}")
+        if runtime != "onnx" and precision != "fp32":
+            raise InvalidInputError(f"precision {precision!r} is there for runtime onnx only, got {runtime!r}")
         self._folder = Path(folder)
         self.config = load_config(self._folder)
         self._styles = load_styles(self._folder)
@@ -122,7 +143,11 @@ class LatentDiffusionGenerator:
         if self.n_steps < 1:
             raise InvalidInputError(f"n_steps must be 1 or more, got {self.n_steps}")
         self.runtime = runtime
-        self._networks = _networks(self._folder, runtime, n_threads, providers, device)
+        self.precision = precision
+        if runtime == "onnx":
+            self.networks: Networks = OnnxNetworks(self._folder, n_threads, providers, precision)
+        else:
+            self.networks = _on_torch(self._folder, runtime, device)
 
     def __call__(self, conditions: Sequence[Condition], seeds: Sequence[int]) -> list[Generated]:
         """One understudy for each condition.
@@ -140,17 +165,24 @@ class LatentDiffusionGenerator:
         """SHA-256 of every file of the model that is in use."""
         parts = [CONFIG, STYLES]
         if self.runtime == "onnx":
-            parts += [f"onnx/{name}.onnx" for name in ONNX_PARTS]
+            parts += [onnx_path(name, self.precision) for name in ONNX_PARTS]
         else:
             parts += [f"{name}/diffusion_pytorch_model.safetensors" for name in ("autoencoder", "denoiser")]
         root = self._folder.name
         return {f"{root}/{part}": hashlib.sha256((self._folder / part).read_bytes()).hexdigest() for part in parts}
 
-    def _one(self, condition: Condition, seed: int) -> Generated:
+    def prepare(self, condition: Condition, seed: int) -> dict[str, NDArray[np.float32]]:
+        """What the networks are given for a condition: pixels, planes, style and noise, each with a batch of one.
+
+        Raises
+        ------
+        InvalidInputError
+            The condition has another size than ``crop_size``.
+        """
         size = self.crop_size
         if condition.context.shape != (size, size, 3):
             raise InvalidInputError(f"a condition must have shape ({size}, {size}, 3), got {condition.context.shape}")
-        config, networks = self.config, self._networks
+        config = self.config
         inner = slice(config.margin_px, size - config.margin_px)
         wanted = asdict(condition.attributes)
         categories = [-1 if wanted.get(name) is None else wanted[name] for name in config.categories]
@@ -163,12 +195,23 @@ class LatentDiffusionGenerator:
             cell_px=config.cell_px,
             sigma_cells=config.sigma_cells,
         )
-        context = networks.encode(pixels_to_network([condition.context[inner, inner]]))
         style = self._styles.draw(seed, [wanted.get(name) for name in config.style_tags])[None]
         noise = standard_normal(seed, (1, config.latent_channels, config.size, config.size))
-        noise = noise * np.float32(config.noise_scale)
+        return {
+            "pixels": pixels_to_network([condition.context[inner, inner]]),
+            "planes": planes,
+            "style": style,
+            "noise": noise * np.float32(config.noise_scale),
+        }
+
+    def _one(self, condition: Condition, seed: int) -> Generated:
+        given, networks, config = self.prepare(condition, seed), self.networks, self.config
+        context, planes, style = networks.encode(given["pixels"]), given["planes"], given["style"]
         latents = sample(
-            lambda x, time: networks.denoise(x, context, planes, style, time), noise, self.n_steps, config.shift
+            lambda x, time: networks.denoise(x, context, planes, style, time),
+            given["noise"],
+            self.n_steps,
+            config.shift,
         )
         values = networks.decode(latents)
         if not np.isfinite(values).all():
@@ -176,20 +219,17 @@ class LatentDiffusionGenerator:
         middle = pixels_from_network(values)[0]
         made = np.pad(middle, ((config.margin_px,) * 2, (config.margin_px,) * 2, (0, 0)), "edge")
         # also around the mask: how the network draws what is known there tells the blender how far its colours are off
+        inner = slice(config.margin_px, self.crop_size - config.margin_px)
         drawn = condition.replace_mask.copy()
         drawn[inner, inner] = True
         pixels = np.where(drawn[..., None], made, condition.context)
         return Generated(pixels, seed, self.n_steps)
 
 
-def _networks(
-    folder: Path, runtime: Literal["onnx", "torch"], n_threads: int, providers: Sequence[str], device: str
-) -> Networks:
-    """The networks of a folder on one of the two runtimes."""
-    if runtime == "onnx":
-        return OnnxNetworks(folder, n_threads, providers)
-    if runtime == "torch":
-        from understudy.diffusion.torch_networks import TorchNetworks
+def _on_torch(folder: Path, runtime: str, device: str) -> Networks:
+    """The networks of a folder on torch."""
+    if runtime != "torch":
+        raise InvalidInputError(f'runtime must be "onnx" or "torch", got {runtime!r}')
+    from understudy.diffusion.torch_networks import TorchNetworks
 
-        return TorchNetworks(folder, device)
-    raise InvalidInputError(f'runtime must be "onnx" or "torch", got {runtime!r}')
+    return TorchNetworks(folder, device)
