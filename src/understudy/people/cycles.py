@@ -165,8 +165,9 @@ class Studio:
             if name == "Alpha" or name.startswith("Combined_"):
                 denoise = tree.nodes.new("CompositorNodeDenoise")
                 denoise.inputs["Prefilter"].default_value = "Fast"
-                tree.links.new(source.outputs["Denoising Albedo"], denoise.inputs["Albedo"])
-                tree.links.new(source.outputs["Denoising Normal"], denoise.inputs["Normal"])
+                if name != "Alpha":  # whose guides are as noisy as itself where hair is thin
+                    tree.links.new(source.outputs["Denoising Albedo"], denoise.inputs["Albedo"])
+                    tree.links.new(source.outputs["Denoising Normal"], denoise.inputs["Normal"])
                 tree.links.new(socket, denoise.inputs["Image"])
                 socket = denoise.outputs[0]
             out.file_output_items.new(kind, name)

@@ -176,7 +176,8 @@ def export_body(path: Path) -> None:
     vertex_uv = np.zeros((subdivide.shape[0], 2))
     vertex_uv[faces2.ravel()] = corner_uv[texture_faces2.ravel()]
     n_phenotypes = int(acting[: mask.shape[0]].sum())
-    np.savez(
+    save: Any = np.savez  # numpy 2's annotation takes any name for its own flag
+    save(
         path,
         template=template[used].astype(np.float32),
         targets=targets[acting][:, used].astype(np.float32),

@@ -115,7 +115,7 @@ def sample_rig(rng: np.random.Generator) -> Rig:
 
 def tint(warmth: float) -> Floats:
     """Colour of light, green 1: -1 cool, 0 daylight, 1 warm."""
-    return DAYLIGHT + (WARM - DAYLIGHT) * warmth if warmth >= 0 else DAYLIGHT - (COOL - DAYLIGHT) * warmth
+    return np.asarray(DAYLIGHT + abs(warmth) * ((WARM if warmth >= 0 else COOL) - DAYLIGHT))
 
 
 def sample_mixes(seed: int, index: int, view: int, n: int) -> list[Mix]:

@@ -113,7 +113,8 @@ def paint_stubble(
     """The shade of shaved or short hair under a beard."""
     share = STUBBLE_TINT[persona.beard] * (0.5 if hair.melanin < 0.3 else 1) * (1 - 0.5 * hair.grey)
     tint = (share * beard * np.clip(0.75 + 0.5 * noise(body.surface, 0.0012), 0, 1))[:, None]
-    return albedo * (1 - tint) + (0.5 * albedo * np.array([0.75, 0.9, 1.05]) + 0.5 * hair.color) * tint
+    shade = 0.5 * albedo * np.array([0.75, 0.9, 1.05]) + 0.5 * hair.color
+    return np.asarray(albedo * (1 - tint) + shade * tint)
 
 
 def moles(body: Body, rng: np.random.Generator) -> Floats:

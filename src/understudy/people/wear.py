@@ -15,7 +15,13 @@ from understudy.people.persona import Persona
 from understudy.people.shape import Head
 from understudy.people.strands import Strands
 
-N_ELEVATIONS, N_AZIMUTHS = 72, 144
+N_ELEVATIONS, N_AZIMUTHS = 90, 180
+CELL_M = 0.003
+"""About the size of a cell on the face; outlines in cells times this are about metres."""
+NECK_RADIUS_M = 0.095
+MASK_TOP = ((0.0, -0.155, 0.713), (0.028, -0.137, 0.700), (0.058, -0.105, 0.697))
+MASK_BOTTOM = ((0.0, -0.125, 0.6155), (0.035, -0.11, 0.622), (0.058, -0.085, 0.645))
+"""Points of the template on the left half of a mask's outline."""
 FRAMES = ((0.01, 0.01, 0.01), (0.05, 0.03, 0.02), (0.3, 0.28, 0.25), (0.12, 0.05, 0.02))
 
 
@@ -50,7 +56,7 @@ def hull(body: Body, head: Head, reach: int, blur: float) -> Shell:
     Parameters
     ----------
     reach : int
-        Cells of dilation, of 2.5 degrees; larger spans hollows.
+        Cells of dilation, of 2 degrees; larger spans hollows.
     blur : float
         Cells of the Gaussian blur.
     """
@@ -67,8 +73,10 @@ def hull(body: Body, head: Head, reach: int, blur: float) -> Shell:
     grid = grey_dilation(grid, (3, 3), mode="wrap")
     if reach > 1:
         grid = grey_dilation(grid, (reach, reach), mode="wrap")
-    grid = gaussian_filter(grid, blur, mode=("nearest", "wrap"))
     up = (np.arange(N_ELEVATIONS) + 0.5) / N_ELEVATIONS * np.pi - np.pi / 2
+    collar = NECK_RADIUS_M / np.maximum(np.cos(up), 0.05)[:, None]
+    grid = np.where((up < -0.8)[:, None], np.minimum(np.maximum(grid, collar), collar), grid)
+    grid = gaussian_filter(grid, blur, mode=("nearest", "wrap"))
     around = (np.arange(N_AZIMUTHS) + 0.5) / N_AZIMUTHS * 2 * np.pi - np.pi
     up, around = np.meshgrid(up, around, indexing="ij")
     direction = np.stack([np.cos(up) * np.sin(around), -np.cos(up) * np.cos(around), np.sin(up)], -1)
@@ -131,34 +139,49 @@ def glasses(body: Body, head: Head, dark: bool, rng: np.random.Generator) -> Wor
     return worn
 
 
+def angles_deg(body: Body, head: Head, template_points: Floats) -> Floats:
+    """Azimuth and elevation (K, 2) on the posed head of the skin nearest to points of the template."""
+    at = cKDTree(body.surface).query(template_points)[1]
+    local = (head.vertices[at] - head_center(body, head)) @ head.rotation
+    azimuth = np.arctan2(local[:, 0], -local[:, 1])
+    elevation = np.arctan2(local[:, 2], np.hypot(local[:, 0], local[:, 1]))
+    return np.asarray(np.degrees(np.stack([azimuth, elevation], axis=1)))
+
+
+def grid_angles_deg() -> tuple[Floats, Floats]:
+    """Unsigned azimuth and elevation (E A,) of a hull's points."""
+    up = (np.arange(N_ELEVATIONS) + 0.5) / N_ELEVATIONS * 180 - 90
+    around = (np.arange(N_AZIMUTHS) + 0.5) / N_AZIMUTHS * 360 - 180
+    elevation, azimuth = np.meshgrid(up, np.abs(around), indexing="ij")
+    return azimuth.ravel(), elevation.ravel()
+
+
 def medical_mask(body: Body, head: Head, rng: np.random.Generator) -> Worn:
     """A pleated mask from the bridge of the nose to under the chin, with loops to the ears."""
     shell = hull(body, head, 5, 1.6)
-    x, y, z = shell.template.T
-    top = 0.708 - 0.35 * np.clip(np.abs(x) - 0.008, 0, None) + 0.004
-    cut = np.minimum(np.minimum(top - z, z - 0.607 - 0.12 * np.abs(x)), 0.066 - np.abs(x) - 0.1 * np.abs(z - 0.66))
-    cut = np.where(y < -0.055, cut, -1.0)
-    elevation = np.linspace(-90, 90, N_ELEVATIONS)[:, None] * np.ones((1, N_AZIMUTHS))
-    pleats = 0.0014 * np.abs((elevation / 9) % 1 - 0.5)
+    azimuth, elevation = grid_angles_deg()
+    top, bottom = (angles_deg(body, head, np.array(line)) for line in (MASK_TOP, MASK_BOTTOM))
+    upper = np.interp(azimuth, top[:, 0], top[:, 1]) + rng.uniform(-3, 2)
+    lower = np.interp(azimuth, bottom[:, 0], bottom[:, 1]) - 6
+    side = min(top[-1, 0], bottom[-1, 0])
+    cut = np.minimum(np.minimum(upper - elevation, elevation - lower), side - azimuth) / 2 * CELL_M
+    pleats = 0.0016 * np.abs((elevation / 9) % 1 - 0.5).reshape(N_ELEVATIONS, N_AZIMUTHS)
     base = ((0.32, 0.52, 0.66), (0.7, 0.72, 0.72), (0.02, 0.02, 0.02), (0.75, 0.62, 0.62))[rng.integers(4)]
-    colors = np.tile(np.array(base) * rng.uniform(0.8, 1.1), (len(cut), 1)) * (
-        1 - 0.25 * (pleats.reshape(-1, 1) < 0.0001)
-    )
+    shade = 1 - 0.25 * (pleats.reshape(-1, 1) < 0.0001)
+    colors = np.clip(np.tile(np.array(base) * rng.uniform(0.8, 1.1), (len(cut), 1)) * shade, 0.005, 0.85)
     cloth = Material(roughness=0.9, specular=0.15, cut=True, worn=1.0, weave_m=0.001)
-    worn = Worn(meshes=[shell_mesh("mask", shell, 0.003 + pleats, cut, cloth, np.clip(colors, 0.005, 0.85))])
-    for side in (1, -1):
-        ear = (body.regions["ears"] > 0.6) & (body.surface[:, 0] * side > 0)
-        at = head.vertices[ear]
-        local = at @ head.rotation
-        back = at[np.argmax(local[:, 1])]
-        edge = (np.abs(cut) < 0.006) & (x * side > 0.05)
-        if not edge.any():
-            continue
-        corner = shell.points.reshape(-1, 3)[edge]
-        for k in (np.argmax(corner[:, 2]), np.argmin(corner[:, 2])):
+    worn = Worn(meshes=[shell_mesh("mask", shell, 0.003 + pleats, cut, cloth, colors)])
+    white = Material(color=(0.7, 0.7, 0.7), roughness=0.8, worn=1.0)
+    points = shell.points.reshape(-1, 3)
+    for sign in (1, -1):
+        ear = head.vertices[(body.regions["ears"] > 0.6) & (body.surface[:, 0] * sign > 0)]
+        back = ear[np.argmax(ear @ head.rotation[:, 1])]
+        for rise in (top[-1, 1] - 2, bottom[-1, 1] - 2):
+            local = shell.outward.reshape(-1, 3) @ head.rotation
+            here = np.degrees(np.arctan2(sign * local[:, 0], -local[:, 1]))
+            corner = points[np.argmin(np.hypot(here - side + 2, elevation - rise))]
             s = np.linspace(0, 1, 8)[:, None]
-            line = corner[k] * (1 - s) + back * s + head.rotation[:, 0] * side * 0.004 * np.sin(np.pi * s)
-            white = Material(color=(0.7, 0.7, 0.7), roughness=0.8, worn=1.0)
+            line = corner * (1 - s) + back * s + head.rotation[:, 0] * sign * 0.010 * np.sin(np.pi * s)
             worn.tufts.append(Tufts("loop", [Strands(line[None], np.full((1, 8), 0.0011))], white))
     return worn
 
@@ -173,12 +196,10 @@ def cloth_base(rng: np.random.Generator) -> Floats:
 def cap(body: Body, head: Head, rng: np.random.Generator) -> Worn:
     """A knitted cap, or one with a peak."""
     shell = hull(body, head, 3, 2.0)
-    local = shell.outward.reshape(-1, 3) @ head.rotation
-    elevation = np.degrees(np.arcsin(np.clip(local[:, 2], -1, 1)))
-    azimuth = np.degrees(np.arctan2(np.abs(local[:, 0]), -local[:, 1]))
+    azimuth, elevation = grid_angles_deg()
     peaked = rng.random() < 0.5
     rim = np.interp(azimuth, [0, 60, 100, 180], [30, 24, 14 if peaked else 4, -12]) + rng.uniform(-2, 3)
-    cut = (elevation - rim) * 0.002
+    cut = (elevation - rim) / 2 * CELL_M
     knit = 0.0 if peaked else 0.0012
     ribs = knit * np.abs(np.sin(np.linspace(0, np.pi * 60, N_AZIMUTHS)))[None] * np.ones((N_ELEVATIONS, 1))
     height = 0.010 + 0.012 * smooth_step(30, 80, elevation).reshape(N_ELEVATIONS, N_AZIMUTHS)
@@ -199,7 +220,7 @@ def cap(body: Body, head: Head, rng: np.random.Generator) -> Worn:
 def peak(shell: Shell, head: Head, elevation: Floats, rim: Floats, base: Floats, rng: np.random.Generator) -> Mesh:
     """The peak of a cap: a curved sheet forward of its rim."""
     above = np.abs(elevation - rim).reshape(N_ELEVATIONS, N_AZIMUTHS)
-    columns = np.arange(N_AZIMUTHS // 2 - 22, N_AZIMUTHS // 2 + 23)
+    columns = np.arange(N_AZIMUTHS // 2 - 28, N_AZIMUTHS // 2 + 29)
     edge = np.stack(
         [shell.points[np.argmin(above[:, c]), c] + 0.010 * shell.outward[np.argmin(above[:, c]), c] for c in columns]
     )
@@ -216,22 +237,22 @@ def peak(shell: Shell, head: Head, elevation: Floats, rim: Floats, base: Floats,
 
 def headscarf(body: Body, head: Head, rng: np.random.Generator) -> Worn:
     """Cloth about head and neck that leaves the face free."""
-    shell = hull(body, head, 5, 2.2)
+    shell = hull(body, head, 5, 2.0)
     noise = ValueNoise(rng)
     x, y, z = shell.template.T
-    oval = np.hypot(x / rng.uniform(0.058, 0.064), (z - 0.700) / rng.uniform(0.086, 0.094))
-    cut = np.where(y < -0.02, (oval - 1) * 0.06, 0.05)
-    local = shell.outward.reshape(-1, 3) @ head.rotation
-    cut = np.where(np.degrees(np.arcsin(np.clip(local[:, 2], -1, 1))) < -72, -1.0, cut)
+    oval = np.hypot(x / rng.uniform(0.060, 0.066), (z - 0.702) / rng.uniform(0.084, 0.092))
+    cut = np.where(y < -0.02, np.clip((oval - 1) * 0.06, -0.03, 0.03), 0.03).reshape(N_ELEVATIONS, N_AZIMUTHS)
+    cut = gaussian_filter(cut, 1.2, mode=("nearest", "wrap")).ravel()
     folds = noise(shell.points.reshape(-1, 3) * np.array([1, 1, 0.35]), 0.02, 2)
-    offset = (0.009 + 0.0022 * folds + 0.004 * np.exp(-np.clip(cut, 0, 1) / 0.006)).reshape(N_ELEVATIONS, N_AZIMUTHS)
-    base = cloth_base(rng)
-    colors = np.tile(base, (len(cut), 1)) * (1 + 0.08 * folds)[:, None]
+    offset = 0.008 + 0.002 * folds + 0.004 * np.exp(-np.clip(cut, 0, 1) / 0.006)
+    colors = np.tile(cloth_base(rng), (len(cut), 1)) * (1 + 0.08 * folds)[:, None]
     if rng.random() < 0.25:
         dots = noise(shell.template, 0.012) > 0.9
         colors = np.where(dots[:, None], rng.uniform(0.05, 0.6, 3), colors)
     cloth = Material(roughness=0.8, specular=0.2, sheen=0.25, cut=True, worn=1.0, weave_m=0.0015)
-    return Worn([shell_mesh("scarf", shell, offset, cut, cloth, np.clip(colors, 0.005, 0.85))], hair_below_deg=-90.0)
+    colors = np.clip(colors, 0.005, 0.85)
+    spread = offset.reshape(N_ELEVATIONS, N_AZIMUTHS)
+    return Worn([shell_mesh("scarf", shell, spread, cut, cloth, colors)], hair_below_deg=-90.0)
 
 
 def finger(start: Floats, end: Floats, radius: float, bulge: Floats) -> tuple[Floats, np.ndarray]:
