@@ -26,8 +26,8 @@ _HERE = frozenset({"file", "local"})
 WHOLE_OR_NOT = frozenset({"s3", "s3a", "gs", "gcs", "az", "abfs", "abfss", "oss", "oci", "memory"})
 """Stores where an object appears when all of it is there. On others a file is written aside and renamed."""
 
-N_TRIES = 5
-"""How often a request is made, over what the driver itself repeats."""
+N_TRIES = 6
+"""How often a request is made, with 6 seconds of waiting in all; the driver itself is told not to repeat."""
 FIRST_WAIT_S = 0.2
 """Doubled after each try."""
 _S3_OPTIONS: Mapping[str, object] = {
@@ -37,7 +37,7 @@ _S3_OPTIONS: Mapping[str, object] = {
     "config_kwargs": {
         "connect_timeout": 10,
         "read_timeout": 60,
-        "retries": {"max_attempts": 3, "mode": "standard"},
+        "retries": {"max_attempts": 1, "mode": "standard"},
         "max_pool_connections": 64,
     },
 }

@@ -12,12 +12,11 @@ import os
 import secrets
 import sqlite3
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass
 from pathlib import Path
 from typing import cast
 
 from understudy.batch.ledger_reader import LEDGER_FILE, VERSION, LedgerReader, explain
-from understudy.batch.rows import INSERT, SCHEMA, Row, Status, encoded
+from understudy.batch.rows import INSERT, SCHEMA, ContainerRow, Row, Status, encoded
 from understudy.errors import OutputError, StateMismatchError
 
 __all__ = ["LEDGER_FILE", "ContainerRow", "Ledger", "Row", "Status", "is_local"]
@@ -27,18 +26,6 @@ _LOCAL = frozenset(
     | {"overlay", "ramfs", "reiserfs", "tmpfs", "ufs", "vfat", "xfs", "zfs"}
 )
 """File systems of disks in this machine, where SQLite's write-ahead log may share memory between processes."""
-
-
-@dataclass(frozen=True, slots=True)
-class ContainerRow:
-    """A file with many pictures that was written again, whole."""
-
-    image_id: str
-    digest: bytes
-    source_bytes: int
-    source_mtime_ns: int
-    output: str
-    output_bytes: int
 
 
 class Ledger(LedgerReader):
@@ -167,16 +154,6 @@ class Ledger(LedgerReader):
                     "WHERE image_id = CAST(? AS TEXT)",
                     (source_bytes, source_mtime_ns, os.fsencode(image_id)),
                 )
-
-    def find_container(self, image_id: str) -> ContainerRow | None:
-        """A container that was written again."""
-        with self._guarded():
-            found = self._connection.execute(
-                "SELECT image_id, digest, source_bytes, source_mtime_ns, output, output_bytes FROM containers "
-                "WHERE image_id = CAST(? AS TEXT)",
-                (os.fsencode(image_id),),
-            ).fetchone()
-        return None if found is None else ContainerRow(*found)
 
     def record_container(self, row: ContainerRow) -> None:
         """Commit that a container is there whole."""

@@ -12,7 +12,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
-from understudy.batch.rows import COLUMNS, FIND, LOOKUP, Row, Status, as_text, decoded, looked_up
+from understudy.batch.rows import COLUMNS, FIND, LOOKUP, ContainerRow, Row, Status, as_text, decoded, looked_up
 from understudy.errors import OutputError
 
 LEDGER_FILE = "ledger.db"
@@ -145,6 +145,25 @@ class LedgerReader:
         with self._guarded():
             containers = self._connection.execute("SELECT output FROM containers").fetchall()
         yield from (str(output) for (output,) in containers)
+
+    def find_container(self, image_id: str) -> ContainerRow | None:
+        """A container that was written again."""
+        with self._guarded():
+            found = self._connection.execute(
+                "SELECT image_id, digest, source_bytes, source_mtime_ns, output, output_bytes FROM containers "
+                "WHERE image_id = CAST(? AS TEXT)",
+                (os.fsencode(image_id),),
+            ).fetchone()
+        return None if found is None else ContainerRow(*found)
+
+    def containers(self) -> Iterator[ContainerRow]:
+        """All containers that were written again."""
+        with self._guarded():
+            found = self._connection.execute(
+                "SELECT image_id, digest, source_bytes, source_mtime_ns, output, output_bytes FROM containers "
+                "ORDER BY image_id"
+            ).fetchall()
+        yield from (ContainerRow(*row) for row in found)
 
     def backup(self, path: Path) -> None:
         """Copy the ledger as it is at this moment."""

@@ -125,3 +125,15 @@ def looked_up(values: Iterable[object]) -> Row:
     """A row of the columns in ``LOOKUP``: without notes and regions."""
     found = dict(zip(LOOKUP, values, strict=True))
     return Row(**{**found, "status": Status(str(found["status"]))})  # type: ignore[arg-type]  # as above
+
+
+@dataclass(frozen=True, slots=True)
+class ContainerRow:
+    """A file with many pictures that was written again, whole."""
+
+    image_id: str
+    digest: bytes
+    source_bytes: int
+    source_mtime_ns: int
+    output: str
+    output_bytes: int

@@ -2,34 +2,44 @@
 
 from __future__ import annotations
 
+import os
 import sys
 from collections.abc import Sequence
 from pathlib import Path
 
 import cv2
 
+from understudy.batch.address import is_address
 from understudy.batch.inputs import open_inputs
+from understudy.batch.items import Inputs, shown_root
 from understudy.batch.local import run_local
+from understudy.batch.logs import Log, Redactor
+from understudy.batch.metrics import Metrics
 from understudy.batch.progress import Event, ProgressBar
+from understudy.batch.shard import parse_shard
 from understudy.batch.sources import printable
 from understudy.batch.summary import RunInterruptedError, RunSummary
-from understudy.batch.tables import write_run_file
-from understudy.config.build import build_job, choose_residual, fingerprint, run_record
+from understudy.config.build import Built, build_job, choose_residual, fingerprint, run_record
 from understudy.config.compose import compose_config, read_flags
 from understudy.config.help import help_text
 from understudy.config.read import as_text, read_anonymize
 from understudy.config.schema import Anonymize
+from understudy.errors import UnderstudyError
 
 HELP = """usage: understudy anonymize input=PATH output=DIR [key=value ...]
 
 Replaces every person in a collection of pictures by someone who does not exist. input is a file, a folder (read
-recursively), a glob in quotes, or a .txt list of paths. The same command started again goes on where it stopped.
+recursively), a glob in quotes, or a list of paths (.txt, .csv, .parquet), here or at an address (s3://...); tar shards
+and Parquet datasets in it are written again as such. The same command started again goes on where it stopped.
 
 writes  DIR/images/...         the pictures, under the same names
         DIR/images.parquet     one row for each input; regions.parquet: one for each face (CSV without pyarrow)
         DIR/run.yaml           settings, versions, digests of the weights; ledger.db: what makes it resumable
+        with shard=3/16        tables, run.yaml and ledger.db in DIR/shards/3-of-16; `understudy merge DIR` joins them
 ends    0 every input finished; 1 nothing could run or go on; 3 some inputs failed, were refused or quarantined
 """
+CANNOT_RUN = 1
+INTERRUPTED = 130
 
 
 def run(arguments: Sequence[str]) -> int:
@@ -43,55 +53,106 @@ def run(arguments: Sequence[str]) -> int:
         print(as_text(config), end="")
         return 0
     settings = read_anonymize(config)
-    summary = anonymize(settings)
-    print(describe(summary, settings.output))
+    if settings.logs.format == "text" and not settings.logs.redact:
+        summary = anonymize(settings)
+        print(describe(summary, settings.output))
+        return summary.exit_code
+    return _with_own_log(settings)
+
+
+def _with_own_log(settings: Anonymize) -> int:
+    """Run with nothing said but what the log may say, errors included."""
+    log = open_log(settings)
+    try:
+        summary = anonymize(settings, log)
+    except RunInterruptedError:
+        log.fail("stopped; start the same command again to go on")
+        return INTERRUPTED
+    except UnderstudyError as error:
+        if settings.debug:
+            raise
+        log.fail(str(error))
+        return CANNOT_RUN
+    if settings.logs.format == "text":
+        print(log.clean(describe(summary, settings.output)))
     return summary.exit_code
 
 
-def anonymize(settings: Anonymize) -> RunSummary:
+def open_log(settings: Anonymize) -> Log:
+    """The log that the settings ask for."""
+    redact = None
+    if settings.logs.redact:
+        named = {settings.input: "<input>", settings.output: "<output>", settings.state or "": "<state>"}
+        roots = {os.path.expanduser("~"): "~"}
+        for path, word in named.items():
+            if path:
+                roots[path] = word
+                if not is_address(path):
+                    roots |= {os.path.abspath(path): word, os.path.realpath(path): word}
+        redact = Redactor(roots)
+    return Log("json" if settings.logs.format == "json" else "text", redact)
+
+
+def anonymize(settings: Anonymize, log: Log | None = None) -> RunSummary:
     """Run the main job and leave ``run.yaml`` beside its results."""
     cv2.setNumThreads(1)  # the workers are the threads; and results do not depend on how many cores there are
+    said = log or open_log(settings)
+    shard = parse_shard(settings.shard)
     inputs = open_inputs(settings.input)
     built = build_job(settings)
     if "torch" in sys.modules:
         sys.modules["torch"].set_num_threads(settings.runtime.n_threads)
     for warning in built.warnings:
-        print(f"understudy: {warning}", file=sys.stderr)
-    if built.job.boxes is not None:
-        unused = set(built.job.boxes.found) - {file.image_id for file in inputs}
-        if unused:
-            print(
-                f"understudy: {settings.boxes} names {len(unused)} picture(s) that input does not hold, "
-                f"such as {printable(min(unused))!r}",
-                file=sys.stderr,
-            )
-    record = run_record(settings, built.job)
-    folder = Path(settings.output)
-    written = False
-    with ProgressBar(inputs.count) as bar:
+        said.warn(warning)
+    _warn_of_unused_boxes(settings, built, inputs, said)
+    metrics = Metrics(Path(settings.metrics_file).absolute()) if settings.metrics_file else None
+    root = {} if settings.logs.redact else {"input": printable(shown_root(inputs)), "output": settings.output}
+    said.begin(**root, shard=settings.shard)
+    quiet = False if said.form == "json" or settings.logs.redact else None
+    with ProgressBar(inputs.count, enabled=quiet) as bar:
 
         def report(event: Event) -> None:
-            nonlocal written
-            if not written:  # the output folder is ours, and the settings agree with it: not before the first event
-                write_run_file(folder, record)
-                written = True
             bar(event)
+            said.settled(event)
+            if metrics is not None:
+                metrics.count(event)
 
         try:
             summary = run_local(
                 built.job,
                 inputs,
-                folder,
+                settings.output,
                 settings=built.run_settings,
                 fingerprint=fingerprint(settings, built.job),
                 report=report,
+                state=settings.state,
+                shard=shard,
+                record=run_record(settings, built.job),
+                watch=None if metrics is None else metrics.watch,
             )
         except RunInterruptedError as stopped:
-            print(describe(stopped.summary, settings.output), file=sys.stderr)
+            said.end(stopped.summary)
+            if said.form == "text":
+                print(said.clean(describe(stopped.summary, settings.output)), file=sys.stderr)
             raise
-    if not written:
-        write_run_file(folder, record)
+        finally:
+            if metrics is not None:
+                metrics.end()
+    said.end(summary)
     return summary
+
+
+def _warn_of_unused_boxes(settings: Anonymize, built: Built, inputs: Inputs, log: Log) -> None:
+    if built.job.boxes is None:
+        return
+    unused = set(built.job.boxes.found)
+    for item in inputs:
+        unused.discard(item.image_id)
+    if unused:
+        log.warn(
+            f"{settings.boxes} names {len(unused)} picture(s) that input does not hold, "
+            f"such as {printable(min(unused))!r}"
+        )
 
 
 def describe(summary: RunSummary, output: str) -> str:

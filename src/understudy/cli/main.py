@@ -26,6 +26,7 @@ COMMANDS = {
     "serve": "anonymise pictures for devices: a small server and a page for trying out",
     "models": "list, fetch and check weights",
     "status": "say how far a run has come",
+    "merge": "join the tables of a collection that was worked on in parts",
     "demo": "replace the people in two public-domain portraits",
 }
 """What each command does, by its name; its module has the same name."""

@@ -1,21 +1,19 @@
-"""``understudy status DIR``: how far a run has come, read from its ledger without disturbing it."""
+"""``understudy status output=DIR``: how far a run has come, read from its ledger without disturbing it."""
 
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Sequence
-from contextlib import closing
-from pathlib import Path
+from collections.abc import Mapping, Sequence
 
-from understudy.batch.ledger import LEDGER_FILE, Ledger, Row, Status
-from understudy.batch.sources import MARKER, printable
-from understudy.errors import ConfigError
+from understudy.batch.inspect import N_NAMED, Progress, parts_of, progress_of
+from understudy.batch.sources import printable
+from understudy.cli.words import plain_arguments
 
-HELP = """usage: understudy status DIR
+HELP = """usage: understudy status output=DIR [state=DIR]
 
-Tells what became of the inputs of a run that writes, or wrote, into DIR.
+Tells what became of the inputs of a run that writes, or wrote, into DIR (a folder, or an address such as s3://...), and
+of its parts where it was run with shard=K/N. The ledger is opened for reading only. state is that of the run.
 """
-N_NAMED = 20
 
 
 def run(arguments: Sequence[str]) -> int:
@@ -23,40 +21,39 @@ def run(arguments: Sequence[str]) -> int:
     if not arguments or arguments[0] in {"-h", "--help"}:
         print(HELP, end="")
         return 0 if arguments else 1
-    if len(arguments) > 1:
-        raise ConfigError(f"status takes one folder, got {' '.join(arguments)!r}")
-    print(report(Path(arguments[0])))
+    outputs, given = plain_arguments(arguments, "status", "output", ("state",), at_most=1)
+    print(report(outputs[0], given))
     return 0
 
 
-def report(folder: Path) -> str:
-    """What the ledger of an output folder says."""
-    if not (folder / LEDGER_FILE).is_file() or not (folder / MARKER).is_file():
-        raise ConfigError(f"{printable(str(folder))!r} is no output folder of understudy: it has no {LEDGER_FILE}")
-    statuses: Counter[str] = Counter()
+def report(output: str, given: Mapping[str, str]) -> str:
+    """What the ledgers of an output say."""
+    with parts_of(output, given.get("state")) as parts:
+        found = [progress_of(part) for part in parts]
+    counts: Counter[str] = Counter()
     outcomes: Counter[str] = Counter()
-    bad: list[str] = []
-    with closing(Ledger(folder)) as ledger:
-        clean = ledger.clean
-        after = ""
-        while page := ledger.rows(after=after):
-            for row in page:
-                _count(row, statuses, outcomes, bad)
-            after = page[-1].image_id
-    n = sum(statuses.values())
+    for part in found:
+        counts.update({str(status): n for status, n in part.counts.items()})
+        outcomes.update(part.outcomes)
     lines = [
-        f"{n} inputs settled: " + (", ".join(f"{k} {name}" for name, k in sorted(statuses.items())) or "none"),
-        f"faces: {', '.join(f'{k} {name}' for name, k in sorted(outcomes.items()) if k) or 'none'}",
-        "the run has ended" if clean else "the run is under way, or was killed: the same command goes on with it",
-        *bad[:N_NAMED],
+        f"{sum(counts.values())} inputs settled: {_listed(counts)}",
+        f"faces: {_listed(outcomes)}",
+        *(_line(part) for part in found),
     ]
-    if len(bad) > N_NAMED:
-        lines.append(f"... and {len(bad) - N_NAMED} more: see the table of images")
+    named = [f"{row.status}: {printable(row.image_id)}: {row.error}" for part in found for row in part.failures]
+    n_bad = sum(part.n_failures for part in found)
+    lines += named[:N_NAMED]
+    if n_bad > len(named[:N_NAMED]):
+        lines.append(f"... and {n_bad - len(named[:N_NAMED])} more: see the table of images")
     return "\n".join(lines)
 
 
-def _count(row: Row, statuses: Counter[str], outcomes: Counter[str], bad: list[str]) -> None:
-    statuses[str(row.status)] += 1
-    outcomes.update(replaced=row.n_replaced, filled=row.n_filled, obscured=row.n_obscured)
-    if row.status in (Status.FAILED, Status.QUARANTINED, Status.REFUSED):
-        bad.append(f"{row.status}: {printable(row.image_id)}: {row.error}")
+def _listed(counts: Mapping[str, int]) -> str:
+    return ", ".join(f"{n} {name}" for name, n in sorted(counts.items()) if n) or "none"
+
+
+def _line(part: Progress) -> str:
+    if not part.name:
+        return part.state
+    counts = {str(status): n for status, n in part.counts.items()}
+    return f"part {part.name.replace('-of-', '/')}: {part.state}; {_listed(counts)}"

@@ -28,7 +28,10 @@ from understudy.runtime.onnx import Session
 from understudy.weights import file_digest, is_here, resolve
 
 _PACKAGES = ("numpy", "Pillow", "opencv-python-headless", "onnxruntime", "hydra-core", "torch", "diffusers", "dlib-bin")
-_NOT_IN_FINGERPRINT = ("input", "output", "boxes", "runner", "resume", "debug", "max_pixels", "measure_encoding")
+_NOT_IN_FINGERPRINT = (
+    *("input", "output", "state", "shard", "boxes", "runner", "resume", "debug", "max_pixels", "measure_encoding"),
+    *("logs", "metrics_file"),
+)
 
 
 def choose_residual(overrides: Sequence[str]) -> list[str]:

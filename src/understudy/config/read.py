@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from operator import attrgetter
 from typing import TypeVar
 
 from omegaconf import DictConfig, OmegaConf
@@ -16,10 +17,11 @@ CHOICES = {
     "boxes_mode": ("replace", "add"),
     "boxes_frame": ("upright", "raw"),
     "resume": ("continue", "restart"),
+    "logs.format": ("text", "json"),
 }
 """Settings that are one of a few words."""
 _NEEDED = {
-    "input": "input=PATH (a file, a folder, a glob or a .txt list)",
+    "input": "input=PATH (a file, a folder, a glob, a list or an address)",
     "output": "output=PATH",
     "before": "before=FOLDER",
     "after": "after=FOLDER",
@@ -60,8 +62,9 @@ def read_anonymize(config: DictConfig) -> Anonymize:
     """
     settings = read(config, Anonymize, "anonymize")
     for key, words in CHOICES.items():
-        if getattr(settings, key) not in words:
-            raise ConfigError(f"{key} must be one of {', '.join(words)}, got {getattr(settings, key)!r}")
+        value = attrgetter(key)(settings)
+        if value not in words:
+            raise ConfigError(f"{key} must be one of {', '.join(words)}, got {value!r}")
     for key, least in (("seed", 0), ("n_attempts", 1), ("max_pixels", 1)):
         if getattr(settings, key) < least:
             raise ConfigError(f"{key} must be {least} or more, got {getattr(settings, key)}")

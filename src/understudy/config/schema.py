@@ -26,13 +26,27 @@ class Runtime:
 
 
 @dataclass
+class Logs:
+    """What a run says on standard error."""
+
+    format: str = "text"
+    """text, or json: one object a line."""
+    redact: bool = False
+    """No path or address but those relative to the collection."""
+
+
+@dataclass
 class Anonymize:
     """``understudy anonymize``: the main job."""
 
     input: str = MISSING
-    """A file, a folder (recursive), a glob, or a .txt list of paths."""
+    """A file, a folder (recursive), a glob, a list (.txt, .csv, .parquet), or an address (s3://...) of any of them."""
     output: str = MISSING
-    """Folder that is written: images/, tables, run.yaml, ledger.db."""
+    """Folder or address that is written: images/, tables, run.yaml, ledger.db."""
+    state: str | None = None
+    """Folder of this machine for the ledger, where the output is at an address."""
+    shard: str | None = None
+    """K/N: work on part K of N of the collection only; join the tables with `understudy merge`."""
     boxes: str | None = None
     """JSON lines with the user's own boxes."""
     boxes_mode: str = "replace"
@@ -53,8 +67,12 @@ class Anonymize:
     """Seeds that are tried before a face is filled."""
     context: float = 1.45
     """Side of the generator's window over the longer side of the region."""
+    metrics_file: str | None = None
+    """Prometheus text file of rates and queue depths."""
     debug: bool = False
     """Show the traceback of an error."""
+    logs: Logs = field(default_factory=Logs)
+    """format=text or json; redact=true: no path outside the collection."""
     detector: Component = MISSING
     residual: Component = MISSING
     generator: Component = MISSING
@@ -70,7 +88,7 @@ class Detect:
     """``understudy detect``: what is found, and nothing else."""
 
     input: str = MISSING
-    """A file, a folder (recursive), a glob, or a .txt list of paths."""
+    """A file, a folder (recursive), a glob, a list (.txt, .csv, .parquet), or an address (s3://...) of any of them."""
     output: str = MISSING
     """File of JSON lines, one for each picture."""
     max_pixels: int = 200_000_000
