@@ -13,6 +13,7 @@ from understudy.geometry import (
     FaceShape,
     Region,
     apply_affine,
+    copy_under,
     crop_frame,
     cut_crop,
     face_shape,
@@ -91,7 +92,7 @@ class Canvas:
         """Overwrite every pixel under the masks of these subjects."""
         for subject in subjects:
             where = subject.region.slices
-            self.pixels[where][subject.region.mask] = ERASED
+            copy_under(subject.region.mask, _erased_like(self.pixels[where]), self.pixels[where])
             self.union[where] |= subject.region.mask
             self.unknown[where] |= subject.region.mask
 
@@ -126,7 +127,7 @@ class Canvas:
         old_pixels, old_unknown = self.pixels[where].copy(), self.unknown[where].copy()
         before = cut_crop(self.pixels, self.unknown, image_from_crop, size)
         try:
-            self.pixels[where][mask] = pixels[mask]
+            copy_under(mask, pixels, self.pixels[where])
             self.unknown[where] &= ~mask
             after = cut_crop(self.pixels, self.unknown, image_from_crop, size)
         finally:
@@ -144,7 +145,7 @@ class Canvas:
     ) -> None:
         """Write a subject's pixels under its mask and note its outcome."""
         where, mask = subject.region.slices, subject.region.mask
-        self.pixels[where][mask] = pixels[mask]
+        copy_under(mask, pixels, self.pixels[where])
         self.unknown[where] &= ~mask
         x0, y0, x1, y1 = (float(v) for v in subject.xyxy)
         self.outcomes[subject.index] = Outcome(
@@ -174,6 +175,10 @@ class Canvas:
         mask = np.zeros((rows.stop - rows.start, columns.stop - columns.start), np.bool_)
         mask[y0 - rows.start : y1 - rows.start, x0 - columns.start : x1 - columns.start] = subject.region.mask
         return (rows, columns), mask
+
+
+def _erased_like(pixels: NDArray[np.uint8]) -> NDArray[np.uint8]:
+    return np.full(pixels.shape, ERASED, np.uint8)
 
 
 def _crop_window(shape: FaceShape, context: float) -> tuple[float, float, float, float]:

@@ -164,10 +164,36 @@ def shape_region(shape: FaceShape, height: int, width: int) -> Region:
     ys, xs = np.mgrid[y0:y1, x0:x1]
     offsets = np.stack([xs + 0.5 - cx, ys + 0.5 - cy], axis=-1).reshape(-1, 2)
     local = np.abs(_to_local(offsets, shape.roll_deg)) / (np.array([a, b]) + 0.5)
-    mask = ((local**EXPONENT).sum(axis=1) <= 1).reshape(y1 - y0, x1 - x0)
+    mask = _in_unit_shape(local).reshape(y1 - y0, x1 - x0)
     if not mask.any():
         mask[np.clip(int(cy) - y0, 0, y1 - y0 - 1), np.clip(int(cx) - x0, 0, x1 - x0 - 1)] = True
     return Region((x0, y0, x1, y1), mask)
+
+
+def _in_unit_shape(local: NDArray[np.float64]) -> NDArray[np.bool_]:
+    """Whether points (N, 2) with coordinates of 0 or more lie in the superellipse with semi-axes of 1."""
+    reach = np.maximum(local[:, 0], local[:, 1])
+    inside: NDArray[np.bool_] = (
+        reach <= 0.5 ** (1 / EXPONENT) - 1e-6
+    )  # powers are slow, and needed between this square and the unit one
+    near = np.flatnonzero(~inside & (reach <= 1))
+    inside[near] = (local[near] ** EXPONENT).sum(axis=1) <= 1
+    return inside
+
+
+def copy_under(mask: NDArray[np.bool_], source: NDArray[np.uint8], into: NDArray[np.uint8]) -> None:
+    """Copy the pixels under a mask in place; the same as ``into[mask] = source[mask]``, many times faster.
+
+    Parameters
+    ----------
+    mask : (H, W) bool
+    source, into : (H, W, C) uint8
+    """
+    if mask.size == 0:
+        return
+    done = cv2.copyTo(np.ascontiguousarray(source), np.ascontiguousarray(mask).view(np.uint8), into)
+    if done is not into:  # OpenCV worked on a copy, as it does where it cannot address the array
+        into[...] = done
 
 
 def union_mask(regions: Sequence[Region], height: int, width: int) -> NDArray[np.bool_]:
@@ -248,10 +274,11 @@ def cut_crop(
     x1, y1 = (int(np.ceil(v)) + pad for v in corners.max(axis=0))
     inside = (_overlap(y0, y1, height), _overlap(x0, x1, width))
     known: _Pixels = np.zeros((y1 - y0, x1 - x0), np.float32)
-    pixels: _Pixels = np.full((y1 - y0, x1 - x0, 3), ERASED, np.uint8)
+    blank = np.full((y1 - y0, x1 - x0, 3), ERASED, np.uint8)
     place = (slice(inside[0].start - y0, inside[0].stop - y0), slice(inside[1].start - x0, inside[1].stop - x0))
     known[place] = ~erased[inside]
-    pixels[place] = np.where(erased[inside][..., None], np.uint8(ERASED), canvas[inside])
+    copy_under(~erased[inside], canvas[inside], blank[place])
+    pixels: _Pixels = blank
     factor = max(int(np.floor(scale)), 1)
     local = image_from_crop - np.array([[0, 0, x0], [0, 0, y0]])
     if factor > 1:

@@ -18,6 +18,7 @@ from understudy.geometry import (
     FaceShape,
     Region,
     apply_affine,
+    copy_under,
     crop_frame,
     cut_crop,
     face_shape,
@@ -426,3 +427,32 @@ def test_pasting_in_the_pictures_own_frame_copies() -> None:
 
 def test_pasting_has_the_windows_size_and_the_crops_channels() -> None:
     assert paste_window(frame(2.5, 10, (0, 0)), checker(16), (3, 4, 10, 24)).shape == (20, 7, 3)
+
+
+@pytest.mark.parametrize("turn", [0, 1])
+def test_pixels_are_copied_under_a_mask_and_nowhere_else(turn: int) -> None:
+    rng = np.random.default_rng(turn)
+    canvas, source = rng.integers(0, 256, (2, 9, 14, 3)).astype(np.uint8)
+    mask = rng.random((5, 6)) < 0.5
+    by_hand = canvas.copy()
+    part = np.rot90(by_hand, 2)[2:7, 3:9] if turn else by_hand[2:7, 3:9]  # OpenCV cannot address a turned view
+    part[mask] = source[2:7, 3:9][mask]
+    copy_under(mask, source[2:7, 3:9], np.rot90(canvas, 2)[2:7, 3:9] if turn else canvas[2:7, 3:9])
+    assert (canvas == by_hand).all()
+
+
+def test_nothing_is_copied_where_there_is_nothing() -> None:
+    copy_under(np.zeros((0, 4), np.bool_), np.zeros((0, 4, 3), np.uint8), np.zeros((0, 4, 3), np.uint8))
+
+
+@pytest.mark.parametrize(("semi_axes", "roll"), [((40.0, 55.0), 0.0), ((33.3, 71.8), 27.0), ((2.2, 1.3), -80.0)])
+def test_a_region_holds_the_pixels_whose_powers_sum_to_one_or_less(semi_axes: tuple[float, float], roll: float) -> None:
+    region = shape_region(FaceShape((80.3, 90.6), semi_axes, roll), 200, 180)
+    x0, y0, x1, y1 = region.window
+    theta = np.radians(roll)
+    for y in range(y0, y1):
+        for x in range(x0, x1):
+            dx, dy = x + 0.5 - 80.3, y + 0.5 - 90.6
+            along = abs(np.cos(theta) * dx + np.sin(theta) * dy) / (semi_axes[0] + 0.5)
+            across = abs(np.cos(theta) * dy - np.sin(theta) * dx) / (semi_axes[1] + 0.5)
+            assert region.mask[y - y0, x - x0] == (along**2.5 + across**2.5 <= 1)

@@ -6,7 +6,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from understudy.geometry import Region, paste_window
+from understudy.geometry import Region, copy_under, paste_window
 from understudy.seeding import standard_normal
 
 _WORK_PX = 48
@@ -73,7 +73,9 @@ class MembraneBlender:
         blocked = unknown[rows, columns] | mask
         ring = _grown(mask, pad) & ~blocked
         if ring.any():
-            context = np.where(blocked[..., None], 0, canvas[rows, columns]).astype(np.float32)
+            known = np.zeros((*mask.shape, 3), np.uint8)
+            copy_under(~blocked, canvas[rows, columns], known)
+            context = known.astype(np.float32)
             placed = placed + self._correction(context - placed, ring, mask, longer)
             if self.grain:
                 placed = placed + _grain(context, placed, ring, mask, seed)
@@ -138,7 +140,8 @@ def _noise_sd(pixels: NDArray[np.float32], where: NDArray[np.bool_]) -> float:
     Read from the weakest third of the responses, so that texture and edges do not count as noise.
     """
     kernel = np.array([[1, -2, 1], [-2, 4, -2], [1, -2, 1]], np.float32)
-    response = cv2.filter2D(pixels.mean(axis=2), -1, kernel, borderType=cv2.BORDER_REFLECT)
+    grey = (pixels[..., 0] + pixels[..., 1] + pixels[..., 2]) / np.float32(3)
+    response = cv2.filter2D(grey, -1, kernel, borderType=cv2.BORDER_REFLECT)
     values = np.abs(response[where])
     return float(np.quantile(values, 0.3) / 0.3853 / 6) if len(values) else 0.0  # 30 % of |z| lie under 0.3853
 
