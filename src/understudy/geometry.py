@@ -173,9 +173,8 @@ def shape_region(shape: FaceShape, height: int, width: int) -> Region:
 def _in_unit_shape(local: NDArray[np.float64]) -> NDArray[np.bool_]:
     """Whether points (N, 2) with coordinates of 0 or more lie in the superellipse with semi-axes of 1."""
     reach = np.maximum(local[:, 0], local[:, 1])
-    inside: NDArray[np.bool_] = (
-        reach <= 0.5 ** (1 / EXPONENT) - 1e-6
-    )  # powers are slow, and needed between this square and the unit one
+    # powers are slow, and needed only between this square and the unit one
+    inside: NDArray[np.bool_] = reach <= 0.5 ** (1 / EXPONENT) - 1e-6
     near = np.flatnonzero(~inside & (reach <= 1))
     inside[near] = (local[near] ** EXPONENT).sum(axis=1) <= 1
     return inside
@@ -191,8 +190,9 @@ def copy_under(mask: NDArray[np.bool_], source: NDArray[np.uint8], into: NDArray
     """
     if mask.size == 0:
         return
-    done = cv2.copyTo(np.ascontiguousarray(source), np.ascontiguousarray(mask).view(np.uint8), into)
-    if done is not into:  # OpenCV worked on a copy, as it does where it cannot address the array
+    target = into if min(into.strides) > 0 else into.copy()  # OpenCV cannot address turned views
+    done = cv2.copyTo(np.ascontiguousarray(source), np.ascontiguousarray(mask).view(np.uint8), target)
+    if done is not into:
         into[...] = done
 
 
