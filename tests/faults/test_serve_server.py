@@ -179,6 +179,17 @@ def test_the_same_bytes_give_the_same_picture_and_another_than_was_sent(server: 
     assert np.abs(before - after)[:60, :60].mean() < 3  # a corner, re-encoded
 
 
+def test_the_picture_is_the_one_that_anonymize_writes(server: Running, tmp_path: Path) -> None:
+    from understudy.cli.main import main
+    from understudy.config.locations import portraits
+
+    source = portraits()[0]
+    assert main(["anonymize", f"input={source}", f"output={tmp_path / 'out'}", "runner.n_workers=1", *FAST]) == 0
+    with server.client() as client:
+        answer = client.post("/v1/anonymize", content=source.read_bytes(), headers=JPEG)
+    assert answer.content == (tmp_path / "out" / "images" / source.name).read_bytes()
+
+
 def test_a_body_over_the_limit_is_refused_from_its_announced_length_alone(server: Running) -> None:
     with socket.create_connection(("127.0.0.1", server.port), timeout=20) as raw:
         raw.sendall(
