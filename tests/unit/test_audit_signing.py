@@ -36,6 +36,7 @@ from understudy.audit.signing import (
     signer,
 )
 from understudy.audit.table import Status
+from understudy.cli.main import main
 from understudy.errors import ConfigError, InvalidInputError
 
 KEY = Ed25519PrivateKey.from_private_bytes(bytes(range(32)))
@@ -282,6 +283,20 @@ def test_data_that_stand_twice_in_a_page_are_refused(report: Path) -> None:
     report.write_bytes(page.replace(block[0], block[0] + block[0]))
     with pytest.raises(InvalidInputError, match="2 blocks"):
         verify_report(report)
+
+
+def test_the_command_prints_the_checks_and_ends_with_their_code(
+    report: Path, public: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(["audit", f"verify={report}", f"public_key={public}"]) == 0
+    assert "nothing was found to be wrong" in capsys.readouterr().out
+    report.write_bytes(report.read_bytes().replace(b"Passed", b"Failed"))
+    assert main(["audit", f"verify={report}"]) == 4
+    assert "WRONG  page" in capsys.readouterr().out
+    assert main(["audit", f"verify={report}", "kay=1"]) == 1
+    assert "verify takes public_key" in capsys.readouterr().err
+    assert main(["audit", f"verify={report}", "public_key=/gone.pem"]) == 1
+    assert "the key /gone.pem cannot be read" in capsys.readouterr().err
 
 
 @pytest.fixture

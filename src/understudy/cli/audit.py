@@ -12,10 +12,12 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 from rich.table import Table
 
+from understudy.audit.folders import Collection
 from understudy.audit.gates import Verdict, exit_code
 from understudy.audit.run import AuditResult, Steps, open_collections, run_audit
 from understudy.audit.signing import load_private_key, sign_report
 from understudy.audit.table import Row, Status
+from understudy.cli import audit_verify
 from understudy.config.audit import audit_record, build_audit, choose_second, what_was_used
 from understudy.config.compose import compose_config, read_flags
 from understudy.config.help import help_text
@@ -34,6 +36,7 @@ writes  DIR/audit.json         every figure, its interval and how it was measure
         DIR/report.html        the same for people: one page that needs no network
         DIR/figures.parquet    the table alone; gates.parquet: the gates
         DIR/.cache             what was read, embeddings too (keep_readings=false keeps nothing)
+check   understudy audit verify=DIR/report.html [public_key=FILE.pem] [before=DIR after=DIR null=DIR]
 ends    0 every gate holds; 1 nothing could run; 4 a gate failed or is undecided
 """
 SHOWN = (
@@ -57,6 +60,8 @@ _MOST_ROWS = 34
 
 def run(arguments: Sequence[str]) -> int:
     """Run the command."""
+    if audit_verify.wanted(arguments):
+        return audit_verify.run(arguments)
     flags = read_flags(arguments)
     if flags.show_help:
         print(help_text("audit", HELP))
@@ -79,7 +84,7 @@ def run(arguments: Sequence[str]) -> int:
     document = sign_report(result.document(**audit_record(settings, job)), key)
     write_results(Path(settings.output), document, result)
     if settings.report.get("html", True):
-        _write_page(Path(settings.output), document, settings, key)
+        _write_page(Path(settings.output), document, settings, key, collections["after"])
     show(result, Console())
     print(f"results lie in {settings.output}")
     return exit_code(result.gates)
@@ -155,11 +160,13 @@ def _write_gates(path: Path, gates: Sequence[dict[str, Any]]) -> None:
     write_atomic(path, buffer.getvalue())
 
 
-def _write_page(folder: Path, document: dict[str, Any], settings: Audit, key: Any) -> None:
+def _write_page(folder: Path, document: dict[str, Any], settings: Audit, key: Any, after: Collection) -> None:
+    from understudy.audit.contact_sheet import contact_sheet
     from understudy.audit.report import write_report
 
-    del settings
-    write_report(document, folder, key=key)
+    pictures = [after.path(name) for name in after.pictures] if settings.report.get("pictures") == "after" else []
+    sheet = contact_sheet(pictures) if pictures else None
+    write_report(document, folder, contact_sheet=sheet, key=key)
 
 
 def show(result: AuditResult, console: Console) -> None:
