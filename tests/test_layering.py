@@ -43,7 +43,7 @@ AT_HOME = {
     "facenet_pytorch": {"detect", "embed"},
     "diffusers": {"diffusion", "generate", "train", "export"},
     "transformers": {"generate"},
-    "pyarrow": {"batch", "audit"},
+    "pyarrow": {"batch", "audit", "people"},
     "sqlite3": {"batch"},
     "fsspec": {"batch"},
     "fastapi": {"serve"},

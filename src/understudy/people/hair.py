@@ -17,6 +17,8 @@ from understudy.people.strands import Roots, Strands, Surface, perpendiculars, s
 Comb = Literal["crown", "part", "back", "out", "tie"]
 Range = tuple[float, float]
 N_GUIDES = 900
+STRAY_KEPT = 0.04
+"""Share of the strands before the face that stay."""
 DOWN = np.array([0, 0, -1.0])
 
 
@@ -149,7 +151,7 @@ def on_fringe(template: Floats) -> np.ndarray:
 
 def part_line(growth: Growth, template: Floats, noise: ValueNoise) -> Floats:
     """Where the parting runs (x) beside each root; it zigzags a little."""
-    return growth.part_x + 0.0025 * noise(template, 0.008)
+    return growth.part_x + 0.004 * noise(template, 0.006)
 
 
 def comb_directions(growth: Growth, head: Head, roots: Roots, noise: ValueNoise, rng: np.random.Generator) -> Floats:
@@ -266,6 +268,18 @@ def tail_or_bun(head: Head, knot: Floats, skin: Surface, rng: np.random.Generato
     return Strands(skin.push_out(points, 0.003), np.full((n, 12), 0.00035))
 
 
+def crosses_face(body: Body, head: Head, points: Floats) -> np.ndarray:
+    """Which strands (n, K, 3) hang before the middle of the face for more than one point."""
+    middle = (np.abs(body.surface[:, 0]) < 0.047) & (body.surface[:, 1] < -0.10)
+    middle &= (body.surface[:, 2] > 0.625) & (body.surface[:, 2] < 0.775)
+    tree = cKDTree(head.vertices)
+    distance, at = tree.query(points[:, 1:].reshape(-1, 3), distance_upper_bound=0.03)
+    over = np.zeros(len(distance), bool)
+    near = np.isfinite(distance)
+    over[near] = middle[at[near]]
+    return np.asarray(over.reshape(len(points), -1).sum(axis=1) > 1)
+
+
 def build_hair(body: Body, persona: Persona, head: Head, rng: np.random.Generator) -> Groom:
     """The hair of one head; a cap or scarf asks for less of it elsewhere."""
     noise = ValueNoise(rng)
@@ -294,6 +308,9 @@ def build_hair(body: Body, persona: Persona, head: Head, rng: np.random.Generato
         points = curl(growth, points, guide, length, persona.hair in FLAT_WAVES, rng)
     points[:, 1:] = skin.push_out(points[:, 1:], 0.0012)
     points[:, 0] = roots.place - 0.001 * roots.normal
+    if style.comb == "part" and (growth.length > 0.1 or not persona.feminine) and not growth.fringe:
+        stray = crosses_face(body, head, points) & (rng.random(len(points)) > STRAY_KEPT)
+        points = points[~stray]
     taper = np.clip(1 - 0.6 * np.linspace(0, 1, style.n_points) ** 3, 0.2, 1)
     strands = [Strands(points, style.radius * taper[None] * np.ones((len(points), 1)))]
     if growth.knot is not None:

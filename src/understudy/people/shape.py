@@ -26,10 +26,28 @@ DAMPED = {
 """Share of the usual spread for details that look odd soon."""
 SOFTER = {
     "eyebrows-trans-backward": 0.3,
-    "eyebrows-trans-up": 0.12,
-    "chin-bones-decr": 0.15,
+    "eyebrows-trans-up": 0.1,
+    "chin-bones-decr": 0.2,
+    "chin-width-decr": 0.1,
+    "mouth-angles-up": 0.08,
 }
-"""Details added to every head against the template's heavy brow."""
+"""Details added to every head against the template's heavy brow and jaw."""
+FEMININE = {
+    "chin-width-decr": 0.3,
+    "chin-bones-decr": 0.2,
+    "chin-prominent-decr": 0.1,
+    "eyebrows-trans-up": 0.1,
+    "l-eye-scale-incr": 0.14,
+    "r-eye-scale-incr": 0.14,
+    "mouth-upperlip-volume-incr": 0.15,
+    "mouth-lowerlip-volume-incr": 0.12,
+    "nose-volume-decr": 0.15,
+    "nose-width2-decr": 0.1,
+    "neck-scale-horiz-decr": 0.25,
+}
+"""Details added in proportion to the gender parameter: the model's feminine head alone is not read as one."""
+CHILDLIKE = {"l-eye-scale-incr": 0.12, "r-eye-scale-incr": 0.12, "nose-volume-decr": 0.15, "chin-bones-decr": 0.15}
+"""Details added to heads under 12 years, fading out by 16."""
 EXPRESSION_RANGES: dict[Expression, dict[str, tuple[float, float]]] = {
     "neutral": {"mouthSmile": (0.04, 0.22)},
     "smile": {
@@ -129,9 +147,10 @@ def detail_weights(body: Body, persona: Persona, rng: np.random.Generator) -> Fl
             weights[i] += max(0.0, rng.normal(0, 0.18))
     shapes = [label for label in body.labels if label.startswith("extra:head")]
     weights[body.index[pick(rng, shapes)]] += rng.uniform(0, 0.5)
-    for name, value in SOFTER.items():
-        if LOCAL + name in body.index:
-            weights[body.index[LOCAL + name]] += value
+    feminine, child = model_gender(persona.gender), float(smooth_step(16, 12, persona.age))
+    for share, details in ((1.0, SOFTER), (feminine, FEMININE), (child, CHILDLIKE)):
+        for name, value in details.items():
+            weights[body.index[LOCAL + name]] += share * value
     return weights
 
 

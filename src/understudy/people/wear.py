@@ -50,7 +50,7 @@ def head_center(body: Body, head: Head) -> Floats:
     return np.asarray(offset)
 
 
-def hull(body: Body, head: Head, reach: int, blur: float) -> Shell:
+def hull(body: Body, head: Head, reach: int, blur: float, collar: bool = False) -> Shell:
     """The head's largest radius in each direction, widened and blurred.
 
     Parameters
@@ -59,6 +59,8 @@ def hull(body: Body, head: Head, reach: int, blur: float) -> Shell:
         Cells of dilation, of 2 degrees; larger spans hollows.
     blur : float
         Cells of the Gaussian blur.
+    collar : bool
+        Whether the hull falls straight down from under the chin, as cloth does.
     """
     center = head_center(body, head)
     local = (head.vertices - center) @ head.rotation
@@ -70,12 +72,12 @@ def hull(body: Body, head: Head, reach: int, blur: float) -> Shell:
     columns = ((azimuth / (2 * np.pi) + 0.5) * N_AZIMUTHS).astype(int) % N_AZIMUTHS
     grid = np.zeros((N_ELEVATIONS, N_AZIMUTHS))
     np.maximum.at(grid, (rows, columns), radius[near])
-    grid = grey_dilation(grid, (3, 3), mode="wrap")
-    if reach > 1:
-        grid = grey_dilation(grid, (reach, reach), mode="wrap")
+    wide = np.pad(grid, ((0, 0), (reach, reach)), mode="wrap")
+    grid = grey_dilation(grey_dilation(wide, (3, 3), mode="nearest"), (reach, reach), mode="nearest")[:, reach:-reach]
+    grid = np.where(grid > 0, grid, grid.max(axis=1, keepdims=True))
     up = (np.arange(N_ELEVATIONS) + 0.5) / N_ELEVATIONS * np.pi - np.pi / 2
-    collar = NECK_RADIUS_M / np.maximum(np.cos(up), 0.05)[:, None]
-    grid = np.where((up < -0.8)[:, None], np.minimum(np.maximum(grid, collar), collar), grid)
+    if collar:
+        grid = np.where((up < -0.8)[:, None], NECK_RADIUS_M / np.maximum(np.cos(up), 0.05)[:, None], grid)
     grid = gaussian_filter(grid, blur, mode=("nearest", "wrap"))
     around = (np.arange(N_AZIMUTHS) + 0.5) / N_AZIMUTHS * 2 * np.pi - np.pi
     up, around = np.meshgrid(up, around, indexing="ij")
@@ -131,7 +133,7 @@ def glasses(body: Body, head: Head, dark: bool, rng: np.random.Generator) -> Wor
     worn = Worn(tufts=[Tufts("frame", strands, frame)])
     if dark:
         tint = Material(
-            color=(0.012, 0.012, 0.014), roughness=0.06, coat=0.5, opacity=rng.uniform(0.86, 0.99), worn=1.0
+            color=(0.012, 0.012, 0.014), roughness=0.12, specular=0.35, opacity=rng.uniform(0.86, 0.99), worn=1.0
         )
         for rim in lenses:
             fan = np.stack([np.zeros(40, int), np.arange(1, 41), np.arange(2, 42)], 1)
@@ -237,7 +239,7 @@ def peak(shell: Shell, head: Head, elevation: Floats, rim: Floats, base: Floats,
 
 def headscarf(body: Body, head: Head, rng: np.random.Generator) -> Worn:
     """Cloth about head and neck that leaves the face free."""
-    shell = hull(body, head, 5, 2.0)
+    shell = hull(body, head, 5, 2.0, collar=True)
     noise = ValueNoise(rng)
     x, y, z = shell.template.T
     oval = np.hypot(x / rng.uniform(0.060, 0.066), (z - 0.702) / rng.uniform(0.084, 0.092))

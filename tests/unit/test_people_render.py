@@ -1,0 +1,45 @@
+"""Real renders, in the render environment: the same seed gives the same picture, and a stopped run goes on."""
+
+import json
+import os
+import subprocess
+from pathlib import Path
+
+import pytest
+
+from understudy.people.render import Settings, parse_arguments
+
+ROOT = Path(__file__).resolve().parents[2]
+ENVIRONMENT = Path(os.environ.get("UNDERSTUDY_RENDER", ROOT / ".venv-render"))
+BODY = Path(os.environ.get("UNDERSTUDY_BODY", ENVIRONMENT / "body.npz"))
+
+
+def test_the_command_line_asks_for_what_the_settings_are_by_default() -> None:
+    args, settings = parse_arguments(["out"]), Settings()
+    assert (args.seed, args.size, args.samples) == (settings.seed, settings.size_px, settings.samples)
+    assert (args.views, args.mixes) == (settings.n_views, settings.n_mixes)
+
+
+def render(folder: Path, count: int) -> None:
+    command = [
+        str(ENVIRONMENT / "bin" / "python"), "-m", "understudy.people.render", str(folder), "--body", str(BODY),
+        "--first", "3", "--count", str(count), "--size", "64", "--samples", "2", "--views", "1", "--mixes", "2",
+    ]  # fmt: skip
+    environment = {**os.environ, "PYTHONPATH": str(ROOT / "src"), "OMP_NUM_THREADS": "1"}
+    subprocess.run(command, check=True, env=environment, capture_output=True)
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(not BODY.exists(), reason=f"no render environment at {ENVIRONMENT}: 'make render' sets it up")
+def test_the_same_seed_gives_the_same_pictures_and_a_run_goes_on_where_it_stopped(tmp_path: Path) -> None:
+    render(tmp_path / "a", 2)
+    render(tmp_path / "b", 1)
+    kept = (tmp_path / "b" / "0000" / "000003_0_0.png").stat().st_mtime_ns
+    render(tmp_path / "b", 2)
+    rows = {name: [json.loads(line) for line in (tmp_path / name / "labels.jsonl").open()] for name in "ab"}
+    assert rows["a"] == rows["b"]
+    assert {row["index"] for row in rows["a"]} == {3, 4}
+    for row in rows["a"]:
+        for kind in ("file", "masks", "linear"):
+            assert (tmp_path / "a" / row[kind]).read_bytes() == (tmp_path / "b" / row[kind]).read_bytes()
+    assert (tmp_path / "b" / "0000" / "000003_0_0.png").stat().st_mtime_ns == kept
