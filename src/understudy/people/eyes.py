@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 from scipy.ndimage import gaussian_filter
+from scipy.spatial import cKDTree
 
 from understudy.people.body import Body
 from understudy.people.fields import Floats, linear_from_srgb, smooth_step
@@ -56,6 +57,15 @@ def build_eyes(persona: Persona, head: Head, hair: HairColor, rng: np.random.Gen
     return [Eyeball(eye_mesh(radius, iris, pupil, rng), center) for center, radius in head.eyes]
 
 
+def behind_skin(body: Body, head: Head, vertices: Floats) -> Floats:
+    """Vertices pushed in until they lie 4 mm under the outer skin: teeth follow the jaw, but not every detail of it."""
+    outer = (body.regions["inside_mouth"] < 0.3) & (body.regions["lips"] < 0.3) & (body.radius_m < 0.16)
+    skin, normals = head.vertices[outer], head.normals[outer]
+    at = cKDTree(skin).query(vertices)[1]
+    over = np.clip(((vertices - skin[at]) * normals[at]).sum(axis=1) + 0.004, 0, 0.02)
+    return np.asarray(vertices - over[:, None] * normals[at])
+
+
 def build_mouth(body: Body, persona: Persona, head: Head, rng: np.random.Generator) -> list[Mesh]:
     """Teeth and tongue of the model."""
     yellow = 1 - 0.12 * np.clip((persona.age - 30) / 60, 0, 1) * np.array([0.3, 0.7, 1.6])
@@ -64,6 +74,7 @@ def build_mouth(body: Body, persona: Persona, head: Head, rng: np.random.Generat
     meshes = []
     for row in ("upper", "lower"):
         vertices, faces, _ = compact(head.cage, body.groups[f"helper-{row}-teeth"])
+        vertices = behind_skin(body, head, vertices)
         meshes.append(Mesh("teeth", vertices, faces, enamel))
     vertices, faces, _ = compact(head.cage, body.groups["helper-tongue"])
     flesh = Material(color=(0.42, 0.13, 0.12), roughness=0.35, subsurface=0.3)

@@ -308,8 +308,10 @@ def build_hair(body: Body, persona: Persona, head: Head, rng: np.random.Generato
         points = curl(growth, points, guide, length, persona.hair in FLAT_WAVES, rng)
     points[:, 1:] = skin.push_out(points[:, 1:], 0.0012)
     points[:, 0] = roots.place - 0.001 * roots.normal
-    if style.comb == "part" and (growth.length > 0.1 or not persona.feminine) and not growth.fringe:
+    if style.comb == "part":
         stray = crosses_face(body, head, points) & (rng.random(len(points)) > STRAY_KEPT)
+        if growth.fringe:
+            stray &= ~on_fringe(roots.template)
         points = points[~stray]
     taper = np.clip(1 - 0.6 * np.linspace(0, 1, style.n_points) ** 3, 0.2, 1)
     strands = [Strands(points, style.radius * taper[None] * np.ones((len(points), 1)))]

@@ -102,7 +102,7 @@ def paint_lips(body: Body, persona: Persona, albedo: Floats, rng: np.random.Gene
     inside = smooth_step(0.3, 0.8, body.regions["inside_mouth"])[:, None]
     albedo = albedo * (1 - inside) + np.array([0.25, 0.06, 0.05]) * inside
     if persona.eye_shadow:
-        tint = rng.uniform(0.15, 0.5) * np.array([0.7, 1, 0.9])
+        tint = rng.uniform(0.1, 0.32) * np.array([0.7, 1, 0.9])
         albedo = albedo * (1 - body.regions["eyelids"][:, None] * tint)
     return albedo
 

@@ -133,7 +133,7 @@ def glasses(body: Body, head: Head, dark: bool, rng: np.random.Generator) -> Wor
     worn = Worn(tufts=[Tufts("frame", strands, frame)])
     if dark:
         tint = Material(
-            color=(0.012, 0.012, 0.014), roughness=0.12, specular=0.35, opacity=rng.uniform(0.86, 0.99), worn=1.0
+            color=(0.012, 0.012, 0.014), roughness=0.3, specular=0.25, opacity=rng.uniform(0.86, 0.99), worn=1.0
         )
         for rim in lenses:
             fan = np.stack([np.zeros(40, int), np.arange(1, 41), np.arange(2, 42)], 1)
@@ -164,7 +164,7 @@ def medical_mask(body: Body, head: Head, rng: np.random.Generator) -> Worn:
     azimuth, elevation = grid_angles_deg()
     top, bottom = (angles_deg(body, head, np.array(line)) for line in (MASK_TOP, MASK_BOTTOM))
     upper = np.interp(azimuth, top[:, 0], top[:, 1]) + rng.uniform(-3, 2)
-    lower = np.interp(azimuth, bottom[:, 0], bottom[:, 1]) - 6
+    lower = np.interp(azimuth, bottom[:, 0], bottom[:, 1]) - 1
     side = min(top[-1, 0], bottom[-1, 0])
     cut = np.minimum(np.minimum(upper - elevation, elevation - lower), side - azimuth) / 2 * CELL_M
     pleats = 0.0016 * np.abs((elevation / 9) % 1 - 0.5).reshape(N_ELEVATIONS, N_AZIMUTHS)
