@@ -13,16 +13,16 @@ import pytest
 
 pytest.importorskip("s3fs")
 pytest.importorskip("moto")
-from tests.faults.object_store import BUCKET, ObjectStore, environment, object_store  # noqa: E402
-from tests.faults.tiny_job import FINGERPRINT, TinyJob, expected_bytes, save_picture  # noqa: E402
+from tests.faults.object_store import BUCKET, ObjectStore, environment, object_store
+from tests.faults.tiny_job import FINGERPRINT, TinyJob, expected_bytes, save_picture
 
-from understudy.batch import address, remote_lock  # noqa: E402
-from understudy.batch.inputs import open_inputs  # noqa: E402
-from understudy.batch.inspect import parts_of, progress_of  # noqa: E402
-from understudy.batch.ledger import Status  # noqa: E402
-from understudy.batch.local import RunSettings, run_local  # noqa: E402
-from understudy.batch.summary import RunSummary  # noqa: E402
-from understudy.errors import InvalidInputError, OutputError  # noqa: E402
+from understudy.batch import address, remote_lock
+from understudy.batch.inputs import open_inputs
+from understudy.batch.inspect import parts_of, progress_of
+from understudy.batch.ledger import Status
+from understudy.batch.local import RunSettings, run_local
+from understudy.batch.summary import RunSummary
+from understudy.errors import InvalidInputError, OutputError
 
 ROOT = f"s3://{BUCKET}"
 pytestmark = pytest.mark.filterwarnings("ignore::ResourceWarning", "ignore::DeprecationWarning")
@@ -184,7 +184,7 @@ def test_a_listing_that_fails_is_an_error_that_names_the_input(
 def test_an_empty_prefix_and_a_glob_without_a_match_are_errors(store: ObjectStore, tmp_path: Path) -> None:
     fill(tmp_path)
     for nothing in ("none", "in/*.jpg"):
-        with pytest.raises(InvalidInputError, match="holds no object|matches no object"):
+        with pytest.raises(InvalidInputError, match=r"(holds|matches) no object"):
             list(open_inputs(f"{ROOT}/{nothing}"))
 
 
@@ -323,6 +323,6 @@ def test_a_killed_run_goes_on_and_what_it_committed_is_not_made_again(store: Obj
     assert again.returncode == 0, err
     assert int(out.split()[1]) == n_done
     assert written() == expected
-    assert sum(store.requests[key] - puts.get(key, 0) for key in store.requests if "PUT /pictures/out/images" in key) == (
-        16 - n_done
-    )
+    assert sum(
+        store.requests[key] - puts.get(key, 0) for key in store.requests if "PUT /pictures/out/images" in key
+    ) == (16 - n_done)

@@ -254,3 +254,73 @@ def test_inputs_can_be_counted_and_listed_again(tmp_path: Path) -> None:
     inputs = open_inputs(make(tmp_path, "a.jpg", "b/c.jpg"))
     assert inputs.count() == 2
     assert [file.image_id for file in inputs] == [file.image_id for file in inputs]
+
+
+def test_a_large_folder_is_sorted_in_runs_on_disk_and_listed_the_same(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    make(tmp_path, *NASTY, "folder/b.jpg", "folder/a.jpg")
+    whole = [file.image_id for file in open_inputs(tmp_path)]
+    monkeypatch.setattr("understudy.batch.sources.RUN_LENGTH", 3)
+    assert [file.image_id for file in open_inputs(tmp_path)] == whole
+    (tmp_path / MARKER).touch()
+    with pytest.raises(InvalidInputError, match="output folder"):
+        open_inputs(tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("content", "expected"),
+    [
+        ("label,path\n0,b.jpg\n1,d/a.jpg\n", ["b.jpg", "d/a.jpg"]),
+        ('\ufeffFile_Name,label\n"d/a.jpg",0\n', ["d/a.jpg"]),
+        ("b.jpg\nd/a.jpg\n", ["b.jpg", "d/a.jpg"]),
+        ("image\nd/a.jpg\n\nb.jpg\nb.jpg\n", ["d/a.jpg", "b.jpg"]),
+    ],
+)
+def test_a_csv_list_has_a_column_of_paths_or_one_column(tmp_path: Path, content: str, expected: list[str]) -> None:
+    make(tmp_path, "b.jpg", "d/a.jpg")
+    (tmp_path / "list.csv").write_text(content)
+    assert ids(tmp_path / "list.csv") == expected
+
+
+def test_a_table_without_a_known_column_is_an_error_that_names_what_there_is(tmp_path: Path) -> None:
+    (tmp_path / "list.csv").write_text("a,b\n1,2\n")
+    with pytest.raises(InvalidInputError, match="has the columns a, b: one of them must be called path"):
+        open_inputs(tmp_path / "list.csv")
+
+
+def test_a_parquet_list_names_files_with_absolute_and_relative_paths(tmp_path: Path) -> None:
+    pa = pytest.importorskip("pyarrow")
+    import pyarrow.parquet as pq
+
+    make(tmp_path, "b.jpg", "d/a.jpg")
+    pq.write_table(pa.table({"n": [1, 2], "path": ["d/a.jpg", str(tmp_path / "b.jpg")]}), tmp_path / "list.parquet")
+    assert ids(tmp_path / "list.parquet") == ["d/a.jpg", "b.jpg"]
+
+
+def test_a_file_address_is_the_path_and_a_mixture_of_kinds_is_refused(tmp_path: Path) -> None:
+    make(tmp_path, "a.jpg")
+    assert ids(f"file://{tmp_path}") == ["a.jpg"]
+    (tmp_path / "list.txt").write_text("a.jpg\ns3://bucket/b.jpg\n")
+    with pytest.raises(InvalidInputError, match="paths and addresses"):
+        open_inputs(tmp_path / "list.txt")
+
+
+def test_an_address_whose_driver_is_missing_names_the_extra(monkeypatch: pytest.MonkeyPatch) -> None:
+    from understudy.batch import address
+    from understudy.errors import MissingExtraError
+
+    monkeypatch.setitem(__import__("sys").modules, "fsspec", None)
+    address.file_system.cache_clear()
+    with pytest.raises(MissingExtraError, match=r"understudy\[s3\]"):
+        open_inputs("s3://bucket/folder")
+
+
+def test_any_address_of_fsspec_is_listed(tmp_path: Path) -> None:
+    fsspec = pytest.importorskip("fsspec")
+    memory = fsspec.filesystem("memory")
+    for name in ("/c/b/2.jpg", "/c/a.jpg", "/c/.hidden/x.jpg"):
+        memory.pipe_file(name, b"x")
+    assert ids("memory://c") == ["a.jpg", "b/2.jpg"]
+    assert ids("memory://c/*/*.jpg") == ["b/2.jpg"]
+    memory.rm("/c", recursive=True)

@@ -140,7 +140,14 @@ def read_names(suffix: str, open_file: Opener, text: str) -> Iterator[str]:
 
 
 def _csv_names(file: IO[bytes], text: str) -> Iterator[str]:
-    rows = csv.reader(io.TextIOWrapper(file, "utf-8-sig", "surrogateescape", newline=""))
+    decoded = io.TextIOWrapper(file, "utf-8-sig", "surrogateescape", newline="")
+    try:
+        yield from _column(csv.reader(decoded), text)
+    finally:
+        decoded.detach()
+
+
+def _column(rows: Iterator[list[str]], text: str) -> Iterator[str]:
     header = next(rows, [])
     known = path_column(header)
     if known is None and len(header) > 1:

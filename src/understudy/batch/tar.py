@@ -106,7 +106,7 @@ class TarShard:
             if entry.copied:
                 continue
             name = f"{self._image_id}/{entry.info.name}"
-            image_id = name if name not in seen else f"{name}~{entry.index}"
+            image_id = name if name not in seen else _again(name, entry.index)
             seen.add(name)
             yield Member(
                 image_id,
@@ -133,6 +133,13 @@ class TarShard:
 
     def close(self) -> None:
         """Nothing is held open."""
+
+
+def _again(name: str, index: int) -> str:
+    """An id for a name that comes again: the member's number goes before the extension."""
+    folder, slash, last = name.rpartition("/")
+    stem, dot, extension = last.partition(".")
+    return f"{folder}{slash}{stem}~{index}{dot}{extension}"
 
 
 def _copy(source: IO[bytes], target: IO[bytes], start: int, end: int) -> None:

@@ -83,7 +83,7 @@ def open_log(settings: Anonymize) -> Log:
     redact = None
     if settings.logs.redact:
         named = {settings.input: "<input>", settings.output: "<output>", settings.state or "": "<state>"}
-        roots = {os.path.expanduser("~"): "~"}
+        roots = {os.path.expanduser("~"): "<home>"}
         for path, word in named.items():
             if path:
                 roots[path] = word
