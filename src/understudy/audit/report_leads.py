@@ -184,13 +184,16 @@ def _fidelity(rows: Sequence[Record]) -> list[str]:
     said = []
     changed = _of(rows, "context_changed_share")
     if changed:
-        said.append(f"Outside the masks, {_with_interval(changed[0])} of the pixels changed.")
+        said.append(f"Outside the masks, {_with_interval(changed[0])} of the pixels changed{_in_null(changed[0])}.")
     shift = _of(rows, "keypoint_nme")
     if shift:
-        null = shift[0].get("null_value")
-        beside = "" if null is None else f"; in the null edit, {quantity(null, shift[0]['unit'])}"
-        said.append(f"Keypoints of the face moved by {_with_interval(shift[0])} of its size{beside}.")
+        size = " of its size" if shift[0]["unit"] == "share" else ""
+        said.append(f"Keypoints of the face moved by {_with_interval(shift[0])}{size}{_in_null(shift[0])}.")
     return said
+
+
+def _in_null(row: Record) -> str:
+    return "" if row.get("null_value") is None else f"; in the null edit, {value_words(row, 'null_value')}"
 
 
 def _utility(rows: Sequence[Record]) -> list[str]:
@@ -211,7 +214,9 @@ def _resemblance(rows: Sequence[Record]) -> list[str]:
         said.append(f"{_with_interval(worst)} of the understudies look unusually like another real person{expected}.")
     people = _of(rows, "effective_people")
     if people:
-        said.append(f"The understudies are as diverse as {quantity(people[0]['value'], '')} different people.")
+        null = people[0].get("null_value")
+        beside = "" if null is None else f", and the originals as {quantity(null, '')}"
+        said.append(f"The understudies are as diverse as {quantity(people[0]['value'], '')} different people{beside}.")
     return said
 
 

@@ -21,6 +21,7 @@ from understudy.audit.report_words import (
     SECTIONS,
     VERDICT_WORDS,
     interval_words,
+    limit_words,
     null_words,
     p_words,
     quantity,
@@ -102,6 +103,16 @@ class Section:
     how: tuple[tuple[str, str], ...]
     missing: tuple[str, ...]
 
+    @property
+    def verdicts(self) -> tuple[tuple[str, str], ...]:
+        """Each verdict that a gate of this section gave, worst first, with how many did where they differ."""
+        found = []
+        for verdict, word in (("fail", "Failed"), ("undecided", "Undecided"), ("pass", "Passed")):
+            count = sum(gate.verdict == verdict for gate in self.gates)
+            if count:
+                found.append((verdict, word if count == len(self.gates) else f"{count} {word.lower()}"))
+        return tuple(found)
+
 
 def build_sections(audit: Mapping[str, Any]) -> list[Section]:
     """The sections of an audit in their order; those of no figure say so, "other" is left out where it is empty.
@@ -160,7 +171,7 @@ def gate_words(gate: Mapping[str, Any]) -> str:
     parts.append("" if row["group"] == "overall" else spoken(str(row["group"]).replace("=", ": ", 1)))
     asked = {"at_least": "at least ", "within": "at most \u00b1"}.get(str(gate.get("rule")), "at most ")
     above = " above what happens by itself" if gate.get("minus_null") else ""
-    said = f"{', '.join(part for part in parts if part)}: {asked}{quantity(limit, unit)}{above} is wanted"
+    said = f"{', '.join(part for part in parts if part)}: {asked}{limit_words(limit, unit)}{above} is wanted"
     if row.get("value") is None:
         return f"{said}."
     interval = "" if row.get("ci_low") is None else f" (interval {interval_words(row)})"
@@ -202,8 +213,8 @@ def _section(
     how: Mapping[str, Any],
 ) -> Section:
     overall = [row for row in rows if row["group"] == "overall"]
-    main = [row for row in overall if "/" not in row["attribute"]]
-    categories = [row for row in overall if "/" in row["attribute"]]
+    main = [row for row in overall if row["metric"] != "share_drift"]
+    categories = [row for row in overall if row["metric"] == "share_drift"]
     grouped = [row for row in rows if row["group"] != "overall"]
     title = SECTIONS[key]
     details = []
@@ -299,17 +310,21 @@ def _group_plots(
     wanted: list[tuple[str, Callable[[], Plot | None]]] = []
     for (metric, attribute), members in named.items():
         words, row = wording(metric), everybody.get((metric, attribute), {})
-        title = f"{words.title}{f', {spoken(attribute)}' if attribute else ''}, by group"
         unit = str(row.get("unit") or next((member["unit"] for member in members if member.get("unit")), ""))
-        short = [{**member, "group": _short(str(member["group"]), members)} for member in members]
         write = partial(quantity, unit=unit, signed=words.signed)
-        draw = partial(group_plot, title, short, write, everybody=row.get("value"), unit=unit, signed=words.signed)
-        wanted.append((f"groups of {metric}", draw))
+        for grouped_by, part in _by_attribute(members).items():
+            of = f", {spoken(attribute)}" if attribute else ""
+            title = f"{words.title}{of}, by {spoken(grouped_by) if grouped_by else 'group'}"
+            draw = partial(group_plot, title, part, write, everybody=row.get("value"), unit=unit, signed=words.signed)
+            wanted.append((f"groups of {metric}", draw))
     return wanted
 
 
-def _short(group: str, members: Sequence[Record]) -> str:
-    """A group's name without the attribute, where all groups of a plot are of one attribute."""
-    attributes = {str(member["group"]).partition("=")[0] for member in members}
-    name = group.partition("=")[2] or group
-    return name if len(attributes) == 1 else group.replace("=", ": ", 1)
+def _by_attribute(members: Sequence[Record]) -> dict[str, list[Record]]:
+    """Groups by the attribute that made them ("skin_tone=dark"), each then named without it."""
+    found: dict[str, list[Record]] = {}
+    for member in members:
+        attribute, equals, name = str(member["group"]).partition("=")
+        key = attribute if equals else ""
+        found.setdefault(key, []).append({**member, "group": name if equals else attribute})
+    return found

@@ -130,6 +130,14 @@ METRICS: Mapping[str, Wording] = {
 }
 """Metrics that have words of their own; all others are named by their code name."""
 
+ATTRIBUTES: Mapping[str, str] = {
+    "ita": "skin tone (ITA)",
+    "monk_tone": "Monk skin tone",
+    "yaw": "head yaw",
+    "perceived_gender_expression": "perceived gender expression",
+}
+"""Attributes whose code name is no word."""
+
 _SECTION_PATTERNS = (
     ("privacy", r"rank\d|cmc|tar_at|attack|re_?identif"),
     ("residual", r"residual|unmatched|unchanged|miss"),
@@ -175,7 +183,14 @@ def wording(metric: str) -> Wording:
 
 def spoken(name: str) -> str:
     """A code name as words: "skin_tone/dark" is "skin tone: dark"."""
-    return name.replace("/", ": ").replace("_", " ").strip()
+    head, slash, rest = name.partition("/")
+    head = ATTRIBUTES.get(head, head).replace("_", " ")
+    return (head + (f": {rest.replace('/', ': ').replace('_', ' ')}" if slash else "")).strip()
+
+
+def limit_words(limit: float, unit: str) -> str:
+    """A limit as it was set, without digits that nobody gave."""
+    return f"{number(100 * limit)}{THIN}%" if unit == "share" else quantity(limit, unit)
 
 
 def sentence_case(text: str) -> str:
@@ -248,9 +263,9 @@ def quantity(value: float | None, unit: str, decimals: int | None = None, *, sig
     elif unit in _COUNTED:
         text = f"{value:,.0f}"
     else:
-        text = number(value) if decimals is None else fixed(value, decimals)
+        text = number(value) if decimals is None or value == 0 else fixed(value, decimals)
         text += {"": "", "deg": "\u00b0"}.get(unit, f"{THIN}{unit}")
-    return f"+{text}" if signed and value > 0 and text.strip("0. %") else text
+    return f"+{text}" if signed and value > 0 and any(digit in text for digit in "123456789") else text
 
 
 def _decimals(row: Mapping[str, Any]) -> int | None:
