@@ -1,11 +1,24 @@
 """Labels: projection, pose, visibility, boxes and the rules that reject a picture."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
+from understudy.attributes.skin_tone import ita_bin
+from understudy.color import ita_deg
 from understudy.people.camera import Camera, gaze_rotation, head_pose_deg
-from understudy.people.labels import FaceGeometry, face_box, over_disc, picture_rejection, view_rejection
+from understudy.people.labels import (
+    FaceGeometry,
+    face_box,
+    over_disc,
+    picture_labels,
+    picture_rejection,
+    skin_ita,
+    view_rejection,
+)
 from understudy.people.landmarks import five_from_68, seen_points
+from understudy.people.persona import sample_persona
 from understudy.people.shape import Head
 
 FRONT = np.array([[1.0, 0, 0], [0, 0, 1.0], [0, -1.0, 0]])
@@ -155,3 +168,24 @@ def test_skin_that_is_dark_bright_or_scarlet_is_rejected_and_dark_skin_is_not(
 ) -> None:
     picture = np.full((10, 10, 3), color, np.uint8)
     assert picture_rejection(picture, np.ones((10, 10))) == rule
+
+
+def test_the_tone_of_skin_is_measured_where_it_shows() -> None:
+    """A covered half of another colour changes nothing."""
+    picture = np.full((20, 20, 3), (200, 150, 120), np.uint8)
+    picture[10:] = (40, 90, 160)
+    face = np.zeros((20, 20))
+    face[:10] = 1
+    assert skin_ita(picture, face) == pytest.approx(ita_deg(picture[0, 0]))
+    assert np.isnan(skin_ita(picture, np.zeros((20, 20))))
+
+
+def test_under_a_medical_mask_the_expression_is_not_labelled_and_the_rest_is() -> None:
+    persona = replace(sample_persona(0, 0), worn="medical_mask", expression="smile", age=31.0, gender=0.9)
+    picture = np.full((100, 100, 3), (200, 150, 120), np.uint8)
+    row = picture_labels(persona, geometry(yaw=20), picture, np.ones((100, 100)))
+    assert (row["expression"], row["expression_name"], row["age_group"]) == (None, "smile", 2)
+    assert (row["perceived_gender_expression"], row["yaw_deg"], row["subject"]) == (2, 20, "0-000000")
+    bare = picture_labels(replace(persona, worn="none"), geometry(yaw=20), picture, np.ones((100, 100)))
+    assert bare["expression"] == 1
+    assert bare["skin_tone"] == row["skin_tone"] == ita_bin(float(ita_deg(picture[0, 0])))

@@ -195,7 +195,11 @@ def grow_guides(
     n_points = growth.style.n_points
     is_long = growth.length > 0.1
     place = roots.place.copy()
-    direction = unit(comb + growth.lift * roots.normal + 0.12 * rng.normal(size=place.shape))
+    away = np.ones(len(place))
+    if growth.style.comb == "part":  # hair lies flat beside its parting, or a valley opens
+        away = smooth_step(-0.005, 0.05, np.abs(roots.template[:, 0] - growth.part_x))
+    lift = growth.lift * (0.3 + 0.7 * away)
+    direction = unit(comb + lift[:, None] * roots.normal + 0.12 * rng.normal(size=place.shape))
     guides = np.zeros((len(place), n_points, 3))
     guides[:, 0] = place
     keep_comb = 0.12 * comb if growth.style.comb in ("back", "crown") else np.zeros_like(comb)
@@ -210,7 +214,7 @@ def grow_guides(
             pull = growth.gravity * 100 * step * (0.8 if is_long else 0.5) * (1.2 * along + 0.3)
             direction = unit(direction + pull[:, None] * DOWN + keep_comb + 0.05 * rng.normal(size=direction.shape))
         moved = place + direction * step[:, None]
-        margin = 0.003 + skull[skin.nearest(moved)] * growth.volume * min(1.0, 3 * along)
+        margin = 0.003 + skull[skin.nearest(moved)] * growth.volume * away * min(1.0, 3 * along)
         moved = skin.push_out(moved, margin)
         direction = unit(moved - place)
         guides[:, k] = place = moved

@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from understudy.attributes.skin_tone import ita_bin, measure_ita
-from understudy.color import lab
+from understudy.color import ita_deg, lab
 from understudy.people.camera import Camera, head_pose_deg
 from understudy.people.fields import Floats
 from understudy.people.landmarks import Ints, five_from_68, project_landmarks, seen_points
@@ -22,7 +22,9 @@ MIN_LUMA, MAX_LUMA = 7.0, 97.0
 MAX_CHROMA = 62.0
 MAX_CLIPPED = 0.12
 MAX_HAIR_OVER_EYE = 0.5
-BROW_TO_TOP = 0.36
+COVERING = ("medical_mask", "hand")
+"""Worn where skin tone would be measured: it is measured on what shows."""
+BROW_TO_TOP = 0.40
 """How far over the brows a face box reaches, over the distance from brows to chin."""
 
 
@@ -71,6 +73,16 @@ def skin_color(picture: NDArray[np.uint8], face: NDArray[np.floating]) -> tuple[
     return float(np.median(value[:, 0])), float(np.median(np.hypot(value[:, 1], value[:, 2]))), clipped
 
 
+def skin_ita(picture: NDArray[np.uint8], face: NDArray[np.floating]) -> float:
+    """Median ITA over the bare skin of the face near its median lightness, degrees; NaN where too little shows."""
+    pixels = picture[face > 0.7]
+    if len(pixels) < 12:
+        return float("nan")
+    lightness = lab(pixels)[:, 0]
+    near = np.abs(lightness - np.median(lightness)) < 15
+    return float(np.median(ita_deg(pixels[near])))
+
+
 def over_disc(mask: NDArray[np.floating], center: Floats, radius: float) -> float:
     """Mean of a mask (H, W) over a disc; 0 outside the picture."""
     height, width = mask.shape
@@ -111,7 +123,8 @@ def picture_labels(
 ) -> dict[str, Any]:
     """Labels of one picture: the subject's attributes, the geometry, and what is measured on the pixels."""
     luma, chroma, _ = skin_color(picture, face)
-    ita = measure_ita(picture, geometry.xyxy, geometry.keypoints, np.ones(5))
+    covered = persona.worn in COVERING
+    ita = skin_ita(picture, face) if covered else measure_ita(picture, geometry.xyxy, geometry.keypoints, np.ones(5))
     yaw, pitch, roll = geometry.pose_deg
     return {
         **{name: _rounded(value) for name, value in persona.labels().items() if name != "expression"},
@@ -131,7 +144,7 @@ def picture_labels(
         "skin_chroma": round(chroma, 2) if np.isfinite(chroma) else None,
         "skin_tone": ita_bin(ita) if np.isfinite(ita) else None,
         "age_group": age_group(persona.age),
-        "expression": EXPRESSION_CLASS[persona.expression],
+        "expression": None if persona.worn == "medical_mask" else EXPRESSION_CLASS[persona.expression],
         "perceived_gender_expression": gender_expression(persona.gender),
     }
 
