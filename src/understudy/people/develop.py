@@ -9,7 +9,7 @@ from scipy.ndimage import gaussian_filter
 from understudy.people.fields import Floats, srgb_from_linear
 
 LUMINANCE = np.array([0.2126, 0.7152, 0.0722])
-LIGHT_TARGET, DARK_TARGET = 0.36, 0.085
+LIGHT_TARGET, DARK_TARGET = 0.36, 0.13
 """Linear luminance of lit skin after exposure, at tone 0 and 1."""
 HIGHLIGHT_LIMIT = 1.05
 

@@ -288,7 +288,7 @@ def build_hair(body: Body, persona: Persona, head: Head, rng: np.random.Generato
     """The hair of one head; a cap or scarf asks for less of it elsewhere."""
     noise = ValueNoise(rng)
     receding = persona.hair == "receding"
-    raised = rng.uniform(8, 24) if receding else rng.normal(0, 2.5) + (3 if not persona.feminine else 0)
+    raised = rng.uniform(8, 24) if receding else rng.normal(-4 if persona.feminine else -1, 2.5)
     density = scalp_density(body, noise, raised, rng.uniform(0.3, 1) if receding else 0.0)
     if persona.hair == "bald":
         return Groom([], density * rng.uniform(0, 0.35))

@@ -16,7 +16,8 @@ from understudy.people.landmarks import Ints, five_from_68, project_landmarks, s
 from understudy.people.persona import EXPRESSION_CLASS, Persona, age_group, gender_expression
 from understudy.people.shape import Head
 
-MIN_FACE_PX = 40
+MIN_FACE_SHARE = 0.5
+"""Of the picture's side, for the longer side of a face's box: 96 px of 192."""
 MAX_CUT_OFF = 0.10
 MIN_LUMA, MAX_LUMA = 7.0, 97.0
 MAX_CHROMA = 62.0
@@ -94,7 +95,7 @@ def over_disc(mask: NDArray[np.floating], center: Floats, radius: float) -> floa
 def view_rejection(geometry: FaceGeometry, hair: NDArray[np.floating], size_px: int) -> str | None:
     """The rule that a view breaks, or None: face too small, cut off, or both eyes under hair."""
     x0, y0, x1, y1 = geometry.xyxy
-    if x1 - x0 < MIN_FACE_PX or y1 - y0 < MIN_FACE_PX:
+    if max(x1 - x0, y1 - y0) < MIN_FACE_SHARE * size_px:
         return "face_too_small"
     inside = (min(x1, size_px) - max(x0, 0)) * (min(y1, size_px) - max(y0, 0))
     if inside < (1 - MAX_CUT_OFF) * (x1 - x0) * (y1 - y0):

@@ -49,11 +49,11 @@ class Settings:
     """What a run renders of each head."""
 
     seed: int = 0
-    size_px: int = 160
+    size_px: int = 192
     samples: int = 12
     n_views: int = 4
     n_mixes: int = 3
-    fill: tuple[float, float] = (0.80, 1.12)
+    fill: tuple[float, float] = (0.78, 1.06)
     keep_linear: bool = True
 
 
@@ -186,7 +186,7 @@ def parse_arguments(arguments: list[str] | None = None) -> argparse.Namespace:
     parser.add_argument("--count", type=int, default=100, help="number of heads")
     parser.add_argument("--shard", default="0/1", help="i/n: every n-th head from the i-th, for one of n processes")
     parser.add_argument("--seed", type=int, default=0)
-    parser.add_argument("--size", type=int, default=160, help="pixels on a side")
+    parser.add_argument("--size", type=int, default=192, help="pixels on a side")
     parser.add_argument("--samples", type=int, default=12, help="per pixel")
     parser.add_argument("--views", type=int, default=4, help="of each head")
     parser.add_argument("--mixes", type=int, default=3, help="lights of each view")

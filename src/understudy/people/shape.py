@@ -57,9 +57,9 @@ EXPRESSION_RANGES: dict[Expression, dict[str, tuple[float, float]]] = {
         "mouthDimple": (0, 0.3),
     },
     "broad_smile": {
-        "mouthSmile": (0.65, 1.0),
-        "jawOpen": (0.06, 0.22),
-        "mouthUpperUp": (0.4, 0.85),
+        "mouthSmile": (0.7, 1.0),
+        "jawOpen": (0.08, 0.24),
+        "mouthUpperUp": (0.5, 1.0),
         "mouthLowerDown": (0.25, 0.6),
         "mouthStretch": (0.15, 0.5),
         "cheekSquint": (0.3, 0.8),
