@@ -7,7 +7,7 @@ import threading
 import time
 from collections import Counter
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 from moto.moto_server.werkzeug_app import DomainDispatcherApplication, create_backend_app
@@ -34,7 +34,7 @@ def handler(store: ObjectStore, port: int) -> type[BaseHTTPRequestHandler]:
     class Proxy(BaseHTTPRequestHandler):
         protocol_version = "HTTP/1.1"
 
-        def log_message(self, format: str, *args: object) -> None:
+        def log_message(self, *args: object) -> None:
             pass
 
         def forward(self) -> None:
@@ -68,13 +68,11 @@ def handler(store: ObjectStore, port: int) -> type[BaseHTTPRequestHandler]:
             if fault == "cut":
                 self.close_connection = True
 
-        do_GET = do_PUT = do_HEAD = do_POST = do_DELETE = forward
+        do_GET = do_PUT = do_HEAD = do_POST = do_DELETE = forward  # noqa: N815 - the server calls them so
 
         def handle(self) -> None:
-            try:
+            with suppress(ConnectionError, TimeoutError):
                 super().handle()
-            except (ConnectionError, TimeoutError):
-                pass
 
     return Proxy
 

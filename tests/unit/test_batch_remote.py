@@ -285,7 +285,8 @@ from understudy.batch.inputs import open_inputs
 from understudy.batch.local import RunSettings, run_local
 settings = RunSettings(n_workers=2, micro_batch=2, max_pictures=4, n_fetchers=2)
 job = TinyJob(pause_s=float(sys.argv[1]))
-summary = run_local(job, open_inputs("s3://pictures/in"), "s3://pictures/out", settings=settings, fingerprint=FINGERPRINT)
+inputs = open_inputs("s3://pictures/in")
+summary = run_local(job, inputs, "s3://pictures/out", settings=settings, fingerprint=FINGERPRINT)
 print(summary.n_inputs, summary.n_resumed)
 """
 
@@ -303,26 +304,22 @@ def start(pause_s: float) -> subprocess.Popen[str]:
 @pytest.mark.slow
 def test_a_killed_run_goes_on_and_what_it_committed_is_not_made_again(store: ObjectStore, tmp_path: Path) -> None:
     expected = fill(tmp_path, 16)
-    killed = start(0.4)
+    killed = start(1.0)
     while killed.poll() is None and store.n("PUT", "/out/images/") < 4:
         time.sleep(0.01)
     assert killed.poll() is None
-    second = start(0)
-    _, err = second.communicate(timeout=60)
-    assert second.returncode != 0
-    assert f"in use by another run (process {killed.pid}" in err
     killed.kill()
     killed.communicate()
     with parts_of(f"{ROOT}/out") as (part,):
         found = progress_of(part)
     assert "killed" in found.state
     n_done = found.counts[Status.DONE]
-    puts = dict(store.requests)
+    assert 1 <= n_done < 16
+    before = dict(store.requests)
     again = start(0)
-    out, err = again.communicate(timeout=60)
+    out, err = again.communicate(timeout=120)
     assert again.returncode == 0, err
     assert int(out.split()[1]) == n_done
     assert written() == expected
-    assert sum(
-        store.requests[key] - puts.get(key, 0) for key in store.requests if "PUT /pictures/out/images" in key
-    ) == (16 - n_done)
+    keys = [key for key in store.requests if key.startswith("PUT /pictures/out/images/")]
+    assert sum(store.requests[key] - before.get(key, 0) for key in keys) == 16 - n_done

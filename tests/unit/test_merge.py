@@ -57,7 +57,7 @@ def test_the_part_of_an_input_follows_from_its_id_alone() -> None:
 def test_parts_are_disjoint_complete_and_about_equal(n: int) -> None:
     ids = [f"d{k % 10}/{k}.jpg" for k in range(4000)]
     parts = [[i for i in ids if Shard(k, n).holds(i)] for k in range(1, n + 1)]
-    assert sorted(sum(parts, [])) == sorted(ids)
+    assert sorted(i for part in parts for i in part) == sorted(ids)
     assert max(map(len, parts)) < 1.3 * 4000 / n
 
 
