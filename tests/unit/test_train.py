@@ -16,12 +16,13 @@ torch = pytest.importorskip("torch")
 from understudy.diffusion.autoencoder import pixels_from_uint8  # noqa: E402
 from understudy.errors import InvalidInputError, StateMismatchError  # noqa: E402 - after the check for torch
 from understudy.train.checkpoint import append_losses, load_checkpoint, save_checkpoint, trim_losses  # noqa: E402
-from understudy.train.data import CropBank, cut_off, load_records, make_bank, mirror, without_margin  # noqa: E402
+from understudy.train.data import CropBank, cut_off, make_bank, mirror, without_margin  # noqa: E402
 from understudy.train.denoiser import DenoiserSettings, balanced_chance, train_denoiser  # noqa: E402
 from understudy.train.ema import MovingAverage  # noqa: E402
 from understudy.train.loop import Schedule, fit  # noqa: E402
 from understudy.train.losses import flow_matching_loss, reconstruction_loss  # noqa: E402
 from understudy.train.model import train_model  # noqa: E402
+from understudy.train.records import load_records  # noqa: E402
 from understudy.train.run import fit_encoder, train_decoder  # noqa: E402
 from understudy.train.sharpen import Contest, Critic, SharpenSettings, sharpen_decoder  # noqa: E402
 

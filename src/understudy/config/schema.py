@@ -23,6 +23,14 @@ class Runtime:
     """Threads within one network, fixed so that results do not depend on the machine's load."""
     device: str = "cpu"
     """Device of torch: cpu, cuda, cuda:1."""
+    precision: str = "fp32"
+    """fp32, fp16 or int8: which of the exported graphs run, where there are several."""
+    bundle: str | None = None
+    """A folder that `understudy export` wrote: its networks run in place of those of the package."""
+    fallback: bool = False
+    """Go on, with a warning, on the CPU where the first of the providers is not usable."""
+    memory_mb: int | None = None
+    """Most memory that onnxruntime's networks may take together."""
 
 
 @dataclass
@@ -109,6 +117,8 @@ class Train:
     """The model folder that is written."""
     start: str | None = None
     """A model folder to start from, in place of random weights: its encoder stays."""
+    references: bool = True
+    """Learn to work from a reference face that is laid into the erased region."""
     work: str | None = None
     """Folder of checkpoints and loss curves; OUTPUT.work where left out."""
     seed: int = 0
@@ -155,16 +165,30 @@ class Train:
 
 @dataclass
 class Export:
-    """``understudy export``: a trained model to ONNX."""
+    """``understudy export``: everything that the main job runs, as ONNX for a device."""
 
-    model: str = MISSING
-    """A model folder, as train writes it."""
+    model: str = "understudy-face-128"
+    """A model folder, as train writes it, or one that comes with the package."""
     output: str | None = None
-    """A new folder with a copy of the model; the model's own folder where left out."""
+    """Folder of the bundle; where left out, the graphs of the generator go into the model's own folder."""
+    precisions: list[str] = field(default_factory=lambda: ["fp32", "fp16", "int8"])
+    """fp32 always; fp16 for accelerators; int8 for CPUs."""
+    parts: list[str] = field(default_factory=lambda: ["detector", "embedder", "probe"])
+    """What a bundle holds besides the generator."""
+    calibration: str | None = None
+    """Folder of pictures of people (renders will do), from which 8-bit ranges are read; drawn ones where left out."""
+    n_calibration: int = 16
+    """How many of them, evenly spaced."""
+    reduce_range: bool = False
+    """7-bit weights, for x86 CPUs without VNNI."""
+    one_graph: bool = True
+    """Also the whole generator in one graph, for the model's number of steps."""
+    licence: str = "Apache-2.0"
+    """Licence of the model's weights, as the files will say."""
     n_parity: int = 4
-    """Crops on which both runtimes are compared."""
+    """Crops on which whole understudies are compared."""
     max_difference: int = 2
-    """Grey levels by which they may differ."""
+    """Grey levels by which onnxruntime and torch may differ."""
     debug: bool = False
     """Show the traceback of an error."""
 

@@ -1,9 +1,8 @@
-"""Hand the settings of ``train`` and ``export`` to the plain functions that do the work."""
+"""Hand the settings of ``train`` to the plain functions that do the work."""
 
 from __future__ import annotations
 
 import importlib
-import shutil
 from collections.abc import Callable, Sequence
 from dataclasses import asdict
 from pathlib import Path
@@ -15,10 +14,8 @@ from numpy.typing import NDArray
 from understudy.attributes.policy import AttributePolicy
 from understudy.config.embedded import model_folder
 from understudy.config.parts import PartBuilder
-from understudy.config.schema import Export, Train
-from understudy.errors import ConfigError, MissingExtraError, OutputError
-from understudy.generate.latent import LatentDiffusionGenerator
-from understudy.types import Condition, Crop
+from understudy.config.schema import Train
+from understudy.errors import ConfigError, MissingExtraError
 
 Measure = Callable[
     [NDArray[np.uint8], NDArray[np.floating], NDArray[np.floating], NDArray[np.floating]], tuple[int | None, ...]
@@ -59,7 +56,7 @@ def run_training(settings: Train) -> Path:
     output = Path(settings.output)
     work = Path(settings.work) if settings.work is not None else output.with_name(f"{output.name}.work")
     measure = measure_of(settings.categories)
-    train_model = _needs_torch("understudy.train.model").train_model
+    train_model = needs_torch("understudy.train.model").train_model
     build = PartBuilder()
     train_model(
         labels,
@@ -74,6 +71,7 @@ def run_training(settings: Train) -> Path:
         sharpen=build(settings.sharpen, "sharpen") if settings.sharpen["n_steps"] else None,
         sharpening=build(with_tuples(settings.sharpening), "sharpening"),
         start=None if settings.start is None else model_folder(settings.start),
+        references=settings.references,
         settings=build(with_tuples(settings.network), "network"),
         seed=settings.seed,
         n_crops=settings.n_crops,
@@ -90,62 +88,9 @@ def run_training(settings: Train) -> Path:
     return output
 
 
-def run_export(settings: Export) -> tuple[Path, int, float]:
-    """Export a model folder to ONNX and compare it with torch.
-
-    Returns
-    -------
-    folder : Path
-    max_difference : int
-        Largest difference of a value on the compared crops, grey levels.
-    mean_difference : float
-
-    Raises
-    ------
-    OutputError
-        ``output`` is there already.
-    ConfigError
-        The runtimes differ by more than ``max_difference``; the files stay for a look.
-    """
-    source = model_folder(settings.model)
-    folder = source
-    if settings.output is not None:
-        folder = Path(settings.output)
-        if folder.exists():
-            raise OutputError(f"output {settings.output!r} is there already: give the name of a new folder")
-        try:
-            shutil.copytree(source, folder, ignore=shutil.ignore_patterns("onnx"))
-        except OSError as error:
-            raise OutputError(f"output {settings.output!r} cannot be written: {error}") from error
-    export_folder(folder)
-    ours, theirs = (LatentDiffusionGenerator(folder, runtime) for runtime in ("onnx", "torch"))
-    conditions = parity_conditions(settings.n_parity, ours.crop_size)
-    compare = _needs_torch("understudy.export.parity").compare
-    parity = compare(ours, theirs, conditions, list(range(settings.n_parity)))
-    if parity.max_difference > settings.max_difference:
-        raise ConfigError(
-            f"onnxruntime and torch differ by up to {parity.max_difference} grey levels on {parity.n_crops} crops, "
-            f"more than max_difference={settings.max_difference}; {folder} was written all the same"
-        )
-    return folder, parity.max_difference, parity.mean_difference
-
-
 def export_folder(folder: Path) -> None:
     """Write the ONNX files of a model folder."""
-    _needs_torch("understudy.export.onnx").export_onnx(folder)
-
-
-def parity_conditions(n: int, size: int) -> list[Condition]:
-    """Conditions of random context around an oval mask; the same ones every time."""
-    ys, xs = np.mgrid[0:size, 0:size]
-    mask = ((xs - size / 2) / (0.3 * size)) ** 2 + ((ys - size / 2) / (0.38 * size)) ** 2 <= 1
-    made = []
-    for seed in range(n):
-        random = np.random.default_rng(seed)
-        coarse = random.integers(0, 256, (8, 8, 3), dtype=np.uint8)
-        pixels = np.repeat(np.repeat(coarse, -(-size // 8), 0), -(-size // 8), 1)[:size, :size]
-        made.append(Condition(Crop(np.ascontiguousarray(pixels), mask, np.eye(2, 3))))
-    return made
+    needs_torch("understudy.export.onnx").export_onnx(folder)
 
 
 def with_tuples(node: dict[str, Any]) -> dict[str, Any]:
@@ -153,7 +98,14 @@ def with_tuples(node: dict[str, Any]) -> dict[str, Any]:
     return {key: tuple(value) if isinstance(value, list) else value for key, value in node.items()}
 
 
-def _needs_torch(module: str) -> Any:
+def needs_torch(module: str) -> Any:
+    """A module of understudy that needs the extra [torch].
+
+    Raises
+    ------
+    MissingExtraError
+        The extra is not installed.
+    """
     try:
         return importlib.import_module(module)
     except ModuleNotFoundError as error:

@@ -4,18 +4,20 @@ from __future__ import annotations
 
 import json
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 from typing import Any, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
+from understudy.diffusion.reference import ReferenceBank
 from understudy.diffusion.style import StyleBank
 from understudy.errors import InvalidInputError, MissingWeightsError
 
 CONFIG = "config.json"
 STYLES = "styles.npz"
+REFERENCES = "references.npz"
 FORMAT = 1
 
 
@@ -105,6 +107,21 @@ def load_styles(folder: Path) -> StyleBank:
 def save_styles(folder: Path, vectors: NDArray[np.floating], tags: NDArray[np.integer]) -> None:
     """Write a model folder's styles, the vectors as float16."""
     np.savez(folder / STYLES, vectors=np.asarray(vectors, np.float16), tags=np.asarray(tags, np.int16))
+
+
+def load_references(folder: Path) -> ReferenceBank | None:
+    """Read a model folder's references; None where the model works without."""
+    path = folder / REFERENCES
+    if not path.is_file():
+        return None
+    with np.load(path, allow_pickle=False) as file:
+        return ReferenceBank(**{field.name: file[field.name] for field in fields(ReferenceBank)})
+
+
+def save_references(folder: Path, bank: ReferenceBank) -> None:
+    """Write a model folder's references."""
+    folder.mkdir(parents=True, exist_ok=True)
+    np.savez(folder / REFERENCES, **{field.name: getattr(bank, field.name) for field in fields(bank)})
 
 
 def pixels_to_network(pictures: Sequence[NDArray[np.uint8]]) -> NDArray[np.float32]:

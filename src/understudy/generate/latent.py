@@ -14,9 +14,11 @@ from numpy.typing import NDArray
 from understudy.diffusion.conditioning import condition_planes
 from understudy.diffusion.networks import (
     CONFIG,
+    REFERENCES,
     STYLES,
     Networks,
     load_config,
+    load_references,
     load_styles,
     pixels_from_network,
     pixels_to_network,
@@ -30,7 +32,7 @@ from understudy.types import Condition, Generated, OutcomeKind
 ONNX_PARTS = ("encoder", "denoiser", "decoder")
 Precision = Literal["fp32", "fp16", "int8"]
 """Arithmetic of the ONNX graphs; see ``understudy export``."""
-PRECISIONS = ("fp32", "fp16", "int8")
+PRECISIONS: tuple[Precision, ...] = ("fp32", "fp16", "int8")
 
 
 def onnx_path(name: str, precision: str) -> str:
@@ -89,8 +91,9 @@ class OnnxNetworks:
 class LatentDiffusionGenerator:
     """Invent a face for every condition with the embedded model.
 
-    The noise and the style depend on the seed alone. Conditions are worked on one after the other, so that a result
-    does not depend on who shares a call.
+    The noise depends on the seed alone; style and reference (a rendered face that the sampler starts its idea from,
+    where the model has them) on the seed, the keypoints and the attributes. Conditions are worked on one after the
+    other, so that a result does not depend on who shares a call.
 
     Parameters
     ----------
@@ -138,6 +141,7 @@ class LatentDiffusionGenerator:
         self._folder = Path(folder)
         self.config = load_config(self._folder)
         self._styles = load_styles(self._folder)
+        self._references = load_references(self._folder)
         self.crop_size = self.config.crop_size
         self.n_steps = self.config.n_steps if n_steps is None else n_steps
         if self.n_steps < 1:
@@ -163,7 +167,7 @@ class LatentDiffusionGenerator:
 
     def digests(self) -> Mapping[str, str]:
         """SHA-256 of every file of the model that is in use."""
-        parts = [CONFIG, STYLES]
+        parts = [CONFIG, STYLES] + [REFERENCES] * (self._references is not None)
         if self.runtime == "onnx":
             parts += [onnx_path(name, self.precision) for name in ONNX_PARTS]
         else:
@@ -186,10 +190,19 @@ class LatentDiffusionGenerator:
         inner = slice(config.margin_px, size - config.margin_px)
         wanted = asdict(condition.attributes)
         categories = [-1 if wanted.get(name) is None else wanted[name] for name in config.categories]
+        mask = condition.replace_mask[inner, inner]
+        keypoints = condition.keypoints[: config.n_keypoints] - np.float32(config.margin_px)
+        visibility = condition.visibility[: config.n_keypoints]
+        context = condition.context[inner, inner]
+        if self._references is not None:
+            places = keypoints if len(visibility) and (visibility > 0).all() else None
+            chosen = self._references.draw(seed, places, [wanted.get(name) for name in config.style_tags])
+            laid, cover = self._references.lay(*chosen, places, len(mask))
+            context = np.where((mask & cover)[..., None], laid, context)
         planes = condition_planes(
-            condition.replace_mask[None, inner, inner],
-            condition.keypoints[None, : config.n_keypoints] - np.float32(config.margin_px),
-            condition.visibility[None, : config.n_keypoints],
+            mask[None],
+            keypoints[None],
+            visibility[None],
             np.array([categories], np.int64),
             n_categories=config.n_categories,
             cell_px=config.cell_px,
@@ -198,7 +211,7 @@ class LatentDiffusionGenerator:
         style = self._styles.draw(seed, [wanted.get(name) for name in config.style_tags])[None]
         noise = standard_normal(seed, (1, config.latent_channels, config.size, config.size))
         return {
-            "pixels": pixels_to_network([condition.context[inner, inner]]),
+            "pixels": pixels_to_network([context]),
             "planes": planes,
             "style": style,
             "noise": noise * np.float32(config.noise_scale),

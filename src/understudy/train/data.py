@@ -2,17 +2,14 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
-from pathlib import Path
 
 import cv2
 import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from understudy.errors import InvalidInputError
 from understudy.geometry import (
     FaceShape,
     apply_affine,
@@ -22,6 +19,9 @@ from understudy.geometry import (
     invert_affine,
     shape_region,
 )
+from understudy.train.records import Record
+from understudy.train.references import lay_reference
+from understudy.types import ERASED
 
 Measure = Callable[
     [NDArray[np.uint8], NDArray[np.float64], NDArray[np.float64], NDArray[np.float64]], tuple[int | None, ...]
@@ -33,26 +33,11 @@ MIRRORED = (1, 0, 2, 4, 3)
 
 
 @dataclass(frozen=True)
-class Record:
-    """One labelled picture."""
-
-    path: Path
-    subject: str
-    xyxy: NDArray[np.float64]  # (4,) px
-    keypoints: NDArray[np.float64]  # (5, 2) px
-    tags: tuple[int, ...] = ()
-    """What is known of the subject, in a fixed order; -1 = not known."""
-    plain: bool = True
-    """Whether the face would suit anybody: no beard, glasses or make-up."""
-    bins: tuple[int, ...] = ()
-    """Categories that the labels tell, beside those that are measured on a crop; -1 = not known."""
-
-
-@dataclass(frozen=True)
 class CropBank:
     """Augmented crops as a struct of arrays."""
 
     pixels: NDArray[np.uint8]  # (N, S, S, 3), nothing erased
+    context: NDArray[np.uint8]  # (N, S, S, 3), what the denoiser sees: erased, with a reference laid in
     replace_mask: NDArray[np.bool_]  # (N, S, S)
     known: NDArray[np.bool_]  # (N, S, S), False where the window leaves the picture
     keypoints: NDArray[np.float32]  # (N, 5, 2) crop px
@@ -72,38 +57,11 @@ def without_margin(bank: CropBank, margin_px: int) -> CropBank:
     return replace(
         bank,
         pixels=np.ascontiguousarray(bank.pixels[:, inner, inner]),
+        context=np.ascontiguousarray(bank.context[:, inner, inner]),
         replace_mask=np.ascontiguousarray(bank.replace_mask[:, inner, inner]),
         known=np.ascontiguousarray(bank.known[:, inner, inner]),
         keypoints=bank.keypoints - np.float32(margin_px),
     )
-
-
-def load_records(labels: Path, tag_keys: Sequence[str] = (), bin_keys: Sequence[str] = ()) -> list[Record]:
-    """Read labels.jsonl: ``file`` (relative to it, or absolute), ``face_xyxy``, ``keypoints``, and what else is there.
-
-    ``subject``, ``plain``, the tags and the bins may be left out.
-    """
-    records = []
-    for n, line in enumerate(labels.read_text().splitlines(), 1):
-        row = json.loads(line)
-        missing = {"file", "face_xyxy", "keypoints"} - set(row)
-        if missing:
-            raise InvalidInputError(f"{labels}:{n} lacks {sorted(missing)}")
-        tags, bins = (tuple(-1 if row.get(k) is None else int(row[k]) for k in keys) for keys in (tag_keys, bin_keys))
-        records.append(
-            Record(
-                path=labels.parent / row["file"],
-                subject=str(row.get("subject", row["file"])),
-                xyxy=np.asarray(row["face_xyxy"], np.float64),
-                keypoints=np.asarray(row["keypoints"], np.float64),
-                tags=tags,
-                plain=bool(row.get("plain", True)),
-                bins=bins,
-            )
-        )
-    if not records:
-        raise InvalidInputError(f"{labels} names no picture")
-    return records
 
 
 def mirror(
@@ -207,6 +165,7 @@ def make_bank(
     crop_size: int = 128,
     context: tuple[float, float] = (1.4, 1.5),
     measure: Measure | None = None,
+    references: bool = False,
 ) -> CropBank:
     """Cut ``n_crops`` varied crops of every record; half of them mirrored.
 
@@ -221,29 +180,53 @@ def make_bank(
         Range of the window's side over the region's longer side.
     measure : callable, optional
         Bins that are measured on the picture as it is after the change of colour.
+    references : bool
+        Whether the subject's own face is laid into the erased region, with other colours and a little out of place.
     """
     subjects = tuple(dict.fromkeys(r.subject for r in records))
     index = {name: i for i, name in enumerate(subjects)}
     last = {r.subject: r for r in records}
+    pictures: dict[str, list[Record]] = {}
+    for record in records:
+        pictures.setdefault(record.subject, []).append(record)
     rows = []
     for i, record in enumerate(records):
         picture = np.asarray(Image.open(record.path).convert("RGB"))
         for k in range(n_crops):
             rng = np.random.Generator(np.random.Philox(np.random.SeedSequence([seed, i, k])))
-            rows.append((*_crop(rng, picture, record, crop_size, context, measure), index[record.subject]))
-    columns = list(zip(*rows, strict=True))
+            crop, mirrored = _crop(rng, picture, record, crop_size, context, measure)
+            told = np.where(crop.replace_mask[..., None], np.uint8(ERASED), crop.pixels)
+            if references:
+                others = [other for other in pictures[record.subject] if other is not record]
+                laid, cover = lay_reference(rng, record, others, crop.places, mirrored, crop_size)
+                told = np.where((crop.replace_mask & cover)[..., None], laid, told)
+            rows.append((crop, told, index[record.subject]))
+    crops = [crop for crop, _, _ in rows]
     return CropBank(
-        pixels=np.stack(columns[0]),
-        replace_mask=np.stack(columns[1]),
-        known=np.stack(columns[2]),
-        keypoints=np.stack(columns[3]).astype(np.float32),
-        visibility=np.stack(columns[4]).astype(np.float32),
-        categories=np.array(columns[5], np.int64).reshape(len(rows), -1),
-        subject=np.array(columns[6], np.int64),
+        pixels=np.stack([crop.pixels for crop in crops]),
+        context=np.stack([told for _, told, _ in rows]),
+        replace_mask=np.stack([crop.replace_mask for crop in crops]),
+        known=np.stack([crop.known for crop in crops]),
+        keypoints=np.stack([crop.places * crop.visibility[:, None] for crop in crops]).astype(np.float32),
+        visibility=np.stack([crop.visibility for crop in crops]).astype(np.float32),
+        categories=np.array([crop.categories for crop in crops], np.int64).reshape(len(rows), -1),
+        subject=np.array([subject for _, _, subject in rows], np.int64),
         subjects=subjects,
         subject_tags=np.array([last[s].tags for s in subjects], np.int64).reshape(len(subjects), -1),
         subject_plain=np.array([last[s].plain for s in subjects], np.bool_),
     )
+
+
+@dataclass(frozen=True)
+class _Crop:
+    """One crop and what is known of it."""
+
+    pixels: NDArray[np.uint8]  # (S, S, 3)
+    replace_mask: NDArray[np.bool_]  # (S, S)
+    known: NDArray[np.bool_]  # (S, S)
+    places: NDArray[np.float64]  # (K, 2) of the keypoints, shown or not
+    visibility: NDArray[np.float64]  # (K,)
+    categories: list[int]
 
 
 def _crop(
@@ -253,12 +236,11 @@ def _crop(
     crop_size: int,
     context: tuple[float, float],
     measure: Measure | None,
-) -> tuple[
-    NDArray[np.uint8], NDArray[np.bool_], NDArray[np.bool_], NDArray[np.float64], NDArray[np.float64], list[int]
-]:
-    """One crop: pixels, mask, known, keypoints, visibility, categories."""
+) -> tuple[_Crop, bool]:
+    """One crop, and whether it shows its picture mirrored."""
     xyxy, keypoints = record.xyxy, record.keypoints
-    if rng.random() < 0.5:
+    mirrored = bool(rng.random() < 0.5)
+    if mirrored:
         picture, xyxy, keypoints = mirror(picture, xyxy, keypoints)
     picture = change_colour(rng, picture)
     shown = np.ones(len(keypoints))
@@ -284,4 +266,4 @@ def _crop(
     points = apply_affine(invert_affine(image_from_crop), keypoints)
     points = points + rng.normal(0, 0.008 * crop_size, points.shape)
     categories = [-1 if b is None else int(b) for b in bins]
-    return whole.pixels, crop.replace_mask, ~whole.replace_mask, points * shown[:, None], shown, categories
+    return _Crop(whole.pixels, crop.replace_mask, ~whole.replace_mask, points, shown, categories), mirrored

@@ -20,7 +20,6 @@ from understudy.train.ema import MovingAverage
 from understudy.train.loop import Schedule, fit
 from understudy.train.losses import flow_matching_loss
 from understudy.train.styles import initial_styles
-from understudy.types import ERASED
 
 
 @dataclass(frozen=True)
@@ -68,14 +67,12 @@ class LatentBank:
 
 @torch.no_grad()
 def encode_bank(model: PatchAutoencoder, bank: CropBank, unmasked_weight: float, batch_size: int = 64) -> LatentBank:
-    """Latents of every crop, whole and with its region erased, and the weight of each cell in the loss."""
+    """Latents of every crop, whole and as the denoiser sees it, and the weight of each cell in the loss."""
     target: list[Tensor] = []
     context: list[Tensor] = []
     for i in range(0, len(bank.pixels), batch_size):
         rows = slice(i, i + batch_size)
-        whole = bank.pixels[rows]
-        erased = np.where(bank.replace_mask[rows][..., None], np.uint8(ERASED), whole)
-        for parts, pictures in ((target, whole), (context, erased)):
+        for parts, pictures in ((target, bank.pixels[rows]), (context, bank.context[rows])):
             parts.append(model.encode(pixels_from_uint8(torch.from_numpy(pictures))).half())
     masked = mask_plane(bank.replace_mask & bank.known, CELL_PX)
     known = mask_plane(bank.known, CELL_PX)

@@ -10,11 +10,13 @@ import numpy as np
 import torch
 
 from understudy.diffusion.autoencoder import CELL_PX, PatchAutoencoder
-from understudy.diffusion.networks import ModelConfig
+from understudy.diffusion.networks import ModelConfig, save_references
 from understudy.diffusion.torch_networks import save_model
-from understudy.train.data import CropBank, Measure, load_records, make_bank, without_margin
+from understudy.train.bank import mean_keypoints, reference_bank
+from understudy.train.data import CropBank, Measure, make_bank, without_margin
 from understudy.train.denoiser import DenoiserSettings, Styled, train_denoiser
 from understudy.train.loop import Schedule
+from understudy.train.records import load_records
 from understudy.train.run import fit_encoder, train_decoder
 from understudy.train.sharpen import SharpenSettings, sample_latents, sharpen_decoder
 from understudy.train.start import load_autoencoder, start_denoiser
@@ -35,6 +37,7 @@ def train_model(
     settings: DenoiserSettings | None = None,
     sharpening: SharpenSettings | None = None,
     start: Path | None = None,
+    references: bool = False,
     seed: int = 0,
     n_crops: int = 8,
     crop_size: int = 128,
@@ -67,6 +70,9 @@ def train_model(
     sharpening : SharpenSettings, optional
     start : Path, optional
         A model folder whose weights are the first ones; its encoder stays, and its categories are the first ones here.
+    references : bool
+        Whether the denoiser learns to work from a reference face that is laid into the erased region. The model then
+        carries the faces of the plain subjects whose foreground is known.
     seed : int
     n_crops : int
         Crops of each picture.
@@ -85,7 +91,7 @@ def train_model(
     settings = settings or DenoiserSettings()
     names = (*categories, *labelled_categories)
     records = load_records(labels, style_tags, labelled_categories)
-    bank = make_bank(records, n_crops, seed, crop_size=crop_size, measure=measure)
+    bank = make_bank(records, n_crops, seed, crop_size=crop_size, measure=measure, references=references)
     bank = without_margin(bank, margin_cells * CELL_PX)
     autoencoder = (
         load_autoencoder(start)
@@ -131,18 +137,31 @@ def train_model(
             seed=seed,
             n_workers=n_workers,
         )
-    write_model(output, config, autoencoder, styled, bank)
+    if references:
+        save_references(output, reference_bank(records, mean_keypoints(bank)))
+    write_model(output, config, autoencoder, styled, bank, styles=settings.style_dropout < 1)
     return config
 
 
 @torch.no_grad()
 def write_model(
-    output: Path, config: ModelConfig, autoencoder: PatchAutoencoder, styled: Styled, bank: CropBank
+    output: Path,
+    config: ModelConfig,
+    autoencoder: PatchAutoencoder,
+    styled: Styled,
+    bank: CropBank,
+    *,
+    styles: bool = True,
 ) -> None:
     """Write a trained model's folder; styles are stored as what they add to the time embedding.
 
     Only plain subjects' styles are kept: nothing that a condition carries says whom a beard or glasses would suit.
     """
+    if not styles:  # learnt without: one vector that says nothing
+        nothing = styled.denoiser.style(torch.zeros_like(styled.styles[:1])).numpy()
+        tags = np.full((1, bank.subject_tags.shape[1]), -1)
+        save_model(output, config, autoencoder, styled.denoiser.unet, nothing, tags)
+        return
     keep = bank.subject_plain if bank.subject_plain.any() else np.ones(len(bank.subjects), np.bool_)
     vectors = styled.denoiser.style(styled.styles).numpy()[keep]
     save_model(output, config, autoencoder, styled.denoiser.unet, vectors, bank.subject_tags[keep])

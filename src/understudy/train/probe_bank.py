@@ -20,7 +20,7 @@ ITA_OF_LIGHTEST, ITA_PER_TONE = 60.0, -115.0
 """ITA in even light over the renderer's tone, 0 light to 1 dark: about a line through the medians of 994 renders."""
 STUBBLE = 0.5
 """How much of a beard stubble is."""
-EXPRESSIONS = {"neutral": 0, "smile": 1, "bigsmile": 2, "talk": 3, "frown": 3, "surprise": 3}
+EXPRESSIONS = {"neutral": 0, "smile": 1, "bigsmile": 2, "broad_smile": 2, "talk": 3, "frown": 3, "surprise": 3}
 """Codes of the renderer's expressions: neutral, smile with the mouth closed, smile with teeth, other."""
 BORDERS = (cv2.BORDER_CONSTANT, cv2.BORDER_REFLECT_101, cv2.BORDER_REPLICATE)
 
@@ -35,26 +35,27 @@ class Truth:
 
 
 def truth_of(row: Mapping[str, Any]) -> Truth:
-    """Truth of one line of labels.jsonl, with the names of the first renderer.
+    """Truth of one line of labels.jsonl, as `make render` writes it or with the names of the first renderer.
 
-    ``yaw`` there is the camera's, so a head that turns to its own left has a negative one; the pitch of camera and head
-    add up to how far a face looks down in the picture.
+    In the first renderer's, ``yaw`` is the camera's, so a head that turns to its own left has a negative one; the pitch
+    of camera and head add up to how far a face looks down in the picture. Here, pitch is positive where it looks up.
     """
     numbers = {
         "age": row.get("age", np.nan),
         "gender_expression": row.get("gender", np.nan),
-        "ita": ITA_OF_LIGHTEST + ITA_PER_TONE * row["tone"] if "tone" in row else np.nan,
-        "yaw": -row["yaw"] if "yaw" in row else np.nan,
-        "pitch": row["pitch"] + row.get("headrot", [0.0])[0] if "pitch" in row else np.nan,
+        "ita": ITA_OF_LIGHTEST + ITA_PER_TONE * row.get("melanin", row.get("tone", np.nan)),
+        "yaw": row.get("yaw_deg", -row.get("yaw", np.nan)),
+        "pitch": row.get("pitch_deg", -row.get("pitch", np.nan) - row.get("headrot", [0.0])[0]),
     }
-    beard = row.get("beard")
+    worn, beard = row.get("worn"), row.get("beard")
+    glasses = row.get("glasses", np.nan if worn is None else worn in ("glasses", "sunglasses"))
     flags = {
-        "glasses": float(row["glasses"]) if "glasses" in row else np.nan,
+        "glasses": float(glasses),
         "beard": np.nan if beard is None else {"none": 0.0, "stubble": STUBBLE}.get(beard, 1.0),
     }
     return Truth(
         tuple(float(numbers[name]) for name in NUMBERS),
-        EXPRESSIONS.get(str(row.get("expr")), -1),
+        EXPRESSIONS.get(str(row.get("expression_name", row.get("expr"))), -1),
         tuple(flags[name] for name in FLAGS),
     )
 

@@ -29,7 +29,6 @@ from understudy.train.denoiser import Styled
 from understudy.train.ema import MovingAverage
 from understudy.train.loop import Schedule, fit
 from understudy.train.losses import hinge_discriminator_loss, reconstruction_loss
-from understudy.types import ERASED
 
 
 @dataclass(frozen=True)
@@ -103,8 +102,7 @@ def sample_latents(
             n_categories=config.n_categories,
             cell_px=CELL_PX,
         )
-        erased = np.where(bank.replace_mask[some][..., None], np.uint8(ERASED), bank.pixels[some])
-        context = autoencoder.encode(pixels_from_uint8(torch.from_numpy(erased)))
+        context = autoencoder.encode(pixels_from_uint8(torch.from_numpy(bank.context[some])))
         told = torch.cat([context, torch.from_numpy(planes)], dim=1)
         style = styles[torch.randint(len(styles), (len(some),), generator=random)]
         noise = config.noise_scale * torch.randn(context.shape, generator=random)

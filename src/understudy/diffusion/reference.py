@@ -1,0 +1,191 @@
+"""References that a sampler starts from: pictures of rendered subjects, warped to where a face is wanted.
+
+Retrieval-augmented diffusion (Blattmann et al. 2022, arXiv:2204.11824) in its smallest form: the reference is laid into
+the erased region before the context is encoded, and the denoiser has learnt to make one picture of both.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import cached_property
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+from understudy.errors import InvalidInputError
+
+TAG_WEIGHT = 0.03
+"""What one bin's difference of a tag counts beside the distance of the keypoints' shapes."""
+_RIDGE = 0.02
+
+
+@dataclass(frozen=True)
+class ReferenceBank:
+    """Pictures of rendered subjects, each with keypoints, the ellipse that may be shown, and tags."""
+
+    files: NDArray[np.uint8]  # (B,) encoded pictures one after the other
+    ends: NDArray[np.int64]  # (N,) where each ends
+    keypoints: NDArray[np.float32]  # (N, K, 2) px of the picture
+    ellipses: NDArray[np.float32]  # (N, 5) center x, y, semi-axes a, b px, roll degrees
+    tags: NDArray[np.int64]  # (N, T), -1 = not known
+    mean_keypoints: NDArray[np.float32]  # (K, 2) px of a crop: where they lie when nobody says
+    subjects: NDArray[np.int64]  # (N,) pictures of one subject share a number
+
+    def __post_init__(self) -> None:
+        n = len(self.ends)
+        if n == 0 or any(len(part) != n for part in (self.keypoints, self.ellipses, self.tags, self.subjects)):
+            raise InvalidInputError(
+                f"a reference bank needs one row of everything for each picture, got {n} pictures and "
+                f"{[len(part) for part in (self.keypoints, self.ellipses, self.tags, self.subjects)]} rows"
+            )
+
+    def __len__(self) -> int:
+        """Number of pictures."""
+        return len(self.ends)
+
+    def picture(self, index: int) -> NDArray[np.uint8]:
+        """One picture, (H, W, 4): sRGB and how much of a pixel is the subject."""
+        start = int(self.ends[index - 1]) if index else 0
+        decoded = cv2.imdecode(self.files[start : int(self.ends[index])], cv2.IMREAD_UNCHANGED)
+        if decoded is None or decoded.ndim != 3:
+            raise InvalidInputError(f"reference {index} of the bank cannot be decoded as a picture in colour")
+        code = cv2.COLOR_BGRA2RGBA if decoded.shape[2] == 4 else cv2.COLOR_BGR2RGBA  # all of it may be the subject
+        return np.asarray(cv2.cvtColor(decoded, code), np.uint8)
+
+    @cached_property
+    def _shapes(self) -> NDArray[np.complex128]:
+        """Shapes of the pictures' keypoints, and of their mirror images.  (2, N, K)"""
+        plain = shape_of(self.keypoints)
+        return np.stack([plain, mirrored_shape(plain)])
+
+    def draw(
+        self,
+        seed: int,
+        keypoints: NDArray[np.floating] | None,
+        wanted: Sequence[int | None] = (),
+        n_least: int = 32,
+    ) -> tuple[int, bool]:
+        """Number of a picture and whether to mirror it: one of those that suit best, by the seed.
+
+        Parameters
+        ----------
+        seed : int
+        keypoints : (K, 2), optional
+            Where they are wanted; pictures whose keypoints have that shape suit. Without, the mean keypoints.
+        wanted : sequence of int or None
+            One value for each tag; None = anything.
+        n_least : int
+            At least so many pictures stay in the draw.
+        """
+        target = shape_of((self.mean_keypoints if keypoints is None else np.asarray(keypoints))[None])[0]
+        distance = shape_distance(target, self._shapes)  # (2, N)
+        for column, value in zip(self.tags.T, wanted, strict=False):
+            if value is not None:
+                distance = distance + TAG_WEIGHT * np.where(column < 0, 1.0, np.abs(column - value))
+        flat = distance.reshape(-1)
+        eligible = np.argsort(flat, kind="stable")[: min(n_least, flat.size)]
+        random = np.random.Generator(np.random.Philox(np.random.SeedSequence([seed, 2])))
+        chosen = int(eligible[random.integers(0, len(eligible))])
+        return chosen % len(self), chosen >= len(self)
+
+    def lay(
+        self, index: int, mirror: bool, keypoints: NDArray[np.floating] | None, size: int
+    ) -> tuple[NDArray[np.uint8], NDArray[np.bool_]]:
+        """A picture warped so that its keypoints lie at the wanted ones.
+
+        Returns
+        -------
+        pixels : (size, size, 3) uint8
+        cover : (size, size) bool
+            Where the picture shows its subject.
+        """
+        picture, points, ellipse = self.picture(index), self.keypoints[index], self.ellipses[index]
+        if mirror:
+            picture, points, ellipse = mirrored(picture, points, ellipse)
+        goal = self.mean_keypoints if keypoints is None else keypoints
+        return warp(picture, points, ellipse, np.asarray(goal, np.float64), size)
+
+
+MIRRORED = (1, 0, 2, 4, 3)
+"""Places of the five keypoints of a mirrored face; other numbers of keypoints keep their order."""
+
+
+def mirrored(
+    picture: NDArray[np.uint8], keypoints: NDArray[np.floating], ellipse: NDArray[np.floating]
+) -> tuple[NDArray[np.uint8], NDArray[np.float32], NDArray[np.float32]]:
+    """Left and right swapped."""
+    width = picture.shape[1]
+    points = np.stack([width - keypoints[:, 0], keypoints[:, 1]], axis=1)
+    points = points[list(MIRRORED)] if len(points) == len(MIRRORED) else points
+    turned = np.array([width - ellipse[0], *ellipse[1:4], -ellipse[4]])
+    return np.ascontiguousarray(picture[:, ::-1]), points.astype(np.float32), turned.astype(np.float32)
+
+
+def shape_of(keypoints: NDArray[np.floating]) -> NDArray[np.complex128]:
+    """Keypoints (N, K, 2) as complex numbers (N, K) without place and size. Kendall 1984, doi:10.1112/blms/16.2.81."""
+    z = keypoints[..., 0].astype(np.float64) + 1j * keypoints[..., 1].astype(np.float64)
+    z = z - z.mean(axis=-1, keepdims=True)
+    return np.asarray(z / np.maximum(np.linalg.norm(z, axis=-1, keepdims=True), 1e-9), np.complex128)
+
+
+def mirrored_shape(shape: NDArray[np.complex128]) -> NDArray[np.complex128]:
+    """Shapes of the mirror images."""
+    swapped = shape[..., list(MIRRORED)] if shape.shape[-1] == len(MIRRORED) else shape
+    return np.asarray(-swapped.conj(), np.complex128)
+
+
+def shape_distance(shape: NDArray[np.complex128], others: NDArray[np.complex128]) -> NDArray[np.float64]:
+    """Procrustes distance in [0, 1] of a shape (K,) from others (..., K): 0 for the same shape at any angle."""
+    overlap = np.abs((others.conj() * shape).sum(axis=-1))
+    return np.asarray(np.sqrt(np.maximum(1 - overlap**2, 0)), np.float64)
+
+
+def warp(
+    picture: NDArray[np.uint8],
+    keypoints: NDArray[np.floating],
+    ellipse: NDArray[np.floating],
+    goal: NDArray[np.float64],
+    size: int,
+) -> tuple[NDArray[np.uint8], NDArray[np.bool_]]:
+    """A picture moved so that its keypoints come to lie at others: a similarity, and a smooth rest.
+
+    Parameters
+    ----------
+    picture : (H, W, 4) uint8
+        sRGB and how much of a pixel is the subject, 0 to 255.
+    keypoints, goal : (K, 2) px of the picture, px of the result
+    ellipse : (5,) px of the picture
+    size : int
+        Side of the result, px.
+
+    Returns
+    -------
+    pixels : (size, size, 3) uint8
+    cover : (size, size) bool
+        Inside the ellipse and the picture, and the subject's.
+    """
+    source = keypoints[:, 0] + 1j * keypoints[:, 1]
+    target = goal[:, 0] + 1j * goal[:, 1]
+    middle, origin = target.mean(), source.mean()
+    spread = float((np.abs(target - middle) ** 2).sum())
+    turn = ((target - middle).conj() @ (source - origin)) / max(spread, 1e-9)  # least squares, result px -> picture px
+    rest = source - (turn * (target - middle) + origin)
+    width = 1.6 * float(np.abs(target - middle).mean())
+    kernel = np.exp(-(np.abs(target[:, None] - target[None]) ** 2) / (2 * width**2))
+    weights = np.linalg.solve(kernel + _RIDGE * np.eye(len(target)), rest)
+    ys, xs = np.mgrid[0:size, 0:size]
+    z = xs + 0.5 + 1j * (ys + 0.5)
+    bumps = np.exp(-(np.abs(z[..., None] - target) ** 2) / (2 * width**2))
+    place = turn * (z - middle) + origin + bumps @ weights
+    x, y = place.real - 0.5, place.imag - 0.5
+    warped = cv2.remap(
+        picture, x.astype(np.float32), y.astype(np.float32), cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE
+    )
+    height, width_px = picture.shape[:2]
+    inside = (x > 0) & (y > 0) & (x < width_px - 1) & (y < height - 1)
+    turned = (place - (ellipse[0] + 1j * ellipse[1])) * np.exp(-1j * np.radians(float(ellipse[4])))
+    within = (turned.real / float(ellipse[2])) ** 2 + (turned.imag / float(ellipse[3])) ** 2 <= 1
+    shown = inside & within & (warped[..., 3] > 127)
+    return np.ascontiguousarray(warped[..., :3]), np.asarray(shown, np.bool_)

@@ -1,0 +1,111 @@
+"""References: which one is drawn, and where it comes to lie."""
+
+from __future__ import annotations
+
+import cv2
+import numpy as np
+import pytest
+
+from understudy.diffusion.networks import load_references, save_references
+from understudy.diffusion.reference import (
+    ReferenceBank,
+    mirrored,
+    mirrored_shape,
+    shape_distance,
+    shape_of,
+    warp,
+)
+from understudy.errors import InvalidInputError
+
+FRONTAL = np.array([[40, 40], [72, 40], [56, 58], [44, 76], [68, 76]], np.float32)
+TURNED = np.array([[40, 40], [58, 40], [38, 58], [42, 76], [54, 76]], np.float32)
+
+
+def dotted(points: np.ndarray, size: int = 112) -> np.ndarray:
+    """A picture with a dot of its own colour at each keypoint, all of it the subject."""
+    picture = np.full((size, size, 4), 90, np.uint8)
+    picture[..., 3] = 255
+    for i, (x, y) in enumerate(points):
+        cv2.circle(picture, (int(x), int(y)), 4, (40 * i + 60, 255 - 40 * i, 0, 255), -1)
+    return picture
+
+
+def bank_of(points: list[np.ndarray], tags: list[list[int]]) -> ReferenceBank:
+    files = [cv2.imencode(".webp", cv2.cvtColor(dotted(p), cv2.COLOR_RGBA2BGRA), [64, 101])[1].ravel() for p in points]
+    return ReferenceBank(
+        files=np.concatenate(files),
+        ends=np.cumsum([len(f) for f in files]),
+        keypoints=np.stack(points),
+        ellipses=np.tile(np.array([56, 58, 40, 48, 0], np.float32), (len(points), 1)),
+        tags=np.array(tags),
+        mean_keypoints=FRONTAL * 0.8,
+        subjects=np.arange(len(points)),
+    )
+
+
+def test_the_distance_of_shapes_knows_neither_place_nor_size_nor_roll() -> None:
+    angle = np.radians(20)
+    turn = np.array([[np.cos(angle), -np.sin(angle)], [np.sin(angle), np.cos(angle)]])
+    moved = 1.7 * FRONTAL @ turn.T + [30, -12]
+    assert shape_distance(shape_of(moved[None])[0], shape_of(FRONTAL[None]))[0] == pytest.approx(0, abs=1e-6)
+    assert shape_distance(shape_of(TURNED[None])[0], shape_of(FRONTAL[None]))[0] > 0.1
+
+
+def test_the_shape_of_the_mirror_image_is_that_of_the_mirrored_picture() -> None:
+    _, points, ellipse = mirrored(dotted(TURNED), TURNED, np.array([50, 58, 30, 40, 12.0]))
+    np.testing.assert_allclose(mirrored_shape(shape_of(TURNED[None])), shape_of(points[None]), atol=1e-6)
+    np.testing.assert_allclose(ellipse, [62, 58, 30, 40, -12])
+    np.testing.assert_allclose(points[0], [112 - TURNED[1, 0], TURNED[1, 1]])
+
+
+def test_keypoints_come_to_lie_where_they_are_wanted() -> None:
+    """Each dot is found, by its colour, within a pixel and a half of its goal, though the shapes differ."""
+    goal = np.array([[30.0, 36], [63, 34], [47, 54], [33, 70], [61, 71]])
+    pixels, cover = warp(dotted(FRONTAL), FRONTAL, np.array([56, 58, 50, 54, 0.0]), goal, 96)
+    for i, point in enumerate(goal):
+        near = np.abs(pixels.astype(int) - [40 * i + 60, 255 - 40 * i, 0]).sum(axis=2) < 40
+        ys, xs = np.nonzero(near)
+        np.testing.assert_allclose([xs.mean() + 0.5, ys.mean() + 0.5], point + 0.5, atol=1.5)
+        assert cover[int(point[1]), int(point[0])]
+    assert not cover[0, 0]
+
+
+def test_what_is_not_the_subject_is_not_shown() -> None:
+    picture = dotted(FRONTAL)
+    picture[:, :56, 3] = 0
+    _, cover = warp(picture, FRONTAL, np.array([56, 58, 40, 48, 0.0]), FRONTAL.astype(float), 112)
+    assert not cover[:, :54].any()
+    assert cover[50:60, 60:80].all()
+
+
+def test_a_reference_of_the_wanted_pose_and_tags_is_drawn() -> None:
+    """Turned keypoints draw the turned picture, or its mirror image; a tag decides between equals."""
+    bank = bank_of([FRONTAL, TURNED, FRONTAL], [[0], [0], [5]])
+    assert bank.draw(7, TURNED, n_least=1) == (1, False)
+    other_way = mirrored(dotted(TURNED), TURNED, bank.ellipses[0])[1]
+    assert bank.draw(7, other_way, n_least=1) == (1, True)
+    assert bank.draw(7, FRONTAL, [5], n_least=1)[0] == 2
+    assert bank.draw(7, None, [0], n_least=1)[0] == 0
+    drawn = {bank.draw(seed, None, n_least=6) for seed in range(60)}
+    assert len(drawn) == 6
+    assert bank.draw(3, TURNED) == bank.draw(3, TURNED)
+
+
+def test_references_survive_their_file(tmp_path) -> None:  # type: ignore[no-untyped-def]
+    bank = bank_of([FRONTAL, TURNED], [[0], [1]])
+    assert load_references(tmp_path) is None
+    save_references(tmp_path, bank)
+    again = load_references(tmp_path)
+    assert again is not None
+    assert len(again) == 2
+    np.testing.assert_array_equal(again.picture(1), dotted(TURNED))
+    for first, second in zip(bank.lay(1, True, None, 96), again.lay(1, True, None, 96), strict=True):
+        np.testing.assert_array_equal(first, second)
+
+
+def test_a_bank_with_missing_rows_is_refused() -> None:
+    bank = bank_of([FRONTAL, TURNED], [[0], [1]])
+    with pytest.raises(InvalidInputError, match="one row of everything"):
+        ReferenceBank(
+            bank.files, bank.ends, bank.keypoints[:1], bank.ellipses, bank.tags, bank.mean_keypoints, bank.subjects
+        )
