@@ -12,7 +12,8 @@ import pytest
 
 from understudy.detect.mtcnn import Mtcnn, crops_of, pyramid, squares, suppress
 from understudy.detect.mtcnn_networks import PARTS
-from understudy.detect.mtcnn_pooling import bins_of, mean_of_bins
+from understudy.detect.mtcnn_pooling import AreaMeans, bins_of
+from understudy.detect.overlap import pairwise_iou
 from understudy.errors import InvalidInputError
 from understudy.weights import entry, is_here
 
@@ -27,16 +28,35 @@ def test_bins_cover_every_pixel_and_share_at_most_one() -> None:
 def test_means_of_bins_are_those_of_a_loop(size: tuple[int, int], n: tuple[int, int]) -> None:
     view = np.random.default_rng(2).integers(0, 256, (*size, 3)).astype(np.uint8)
     rows, columns = bins_of(size[0], n[0]), bins_of(size[1], n[1])
-    got = mean_of_bins(view, rows, columns)
+    got = AreaMeans(view).grid(rows, columns)
     for i in range(n[0]):
         for j in range(n[1]):
             cell = view[rows.start[i] : rows.stop[i], columns.start[j] : columns.stop[j]]
-            assert got[i, j] == pytest.approx(cell.mean(axis=(0, 1)), rel=1e-6)
+            assert got[:, i, j] == pytest.approx(cell.mean(axis=(0, 1)), rel=1e-6)
 
 
-def test_sums_over_more_than_32_bits_do_not_harm_the_means() -> None:
+def test_sums_over_more_than_32_bits_do_not_harm_the_means(monkeypatch: pytest.MonkeyPatch) -> None:
     view = np.full((4500, 4500, 3), 255, np.uint8)  # the whole sums up to 5.2e9, over 2^32
-    assert (np.abs(mean_of_bins(view, bins_of(4500, 900), bins_of(4500, 900)) - 255) < 1e-4).all()
+    monkeypatch.setattr("understudy.detect.mtcnn_pooling._WHOLE_PX", 4500 * 4500)
+    means = AreaMeans(view)
+    assert (np.abs(means.grid(bins_of(4500, 900), bins_of(4500, 900)) - 255) < 1e-4).all()
+    assert (np.abs(means.crops(np.array([[4000, 4100]]), np.array([[4500, 4500]]), 48) - 255) < 1e-4).all()
+
+
+@pytest.mark.parametrize("whole_px", [0, 10**6])
+def test_large_pictures_without_a_table_give_the_same_means(whole_px: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    view = np.random.default_rng(5).integers(0, 256, (60, 44, 3)).astype(np.uint8)
+    rows, columns = bins_of(60, 19).between(4, 15), bins_of(44, 13)
+    low, high = np.array([[3, 9], [0, 0], [40, 59]]), np.array([[30, 41], [44, 60], [44, 60]])
+    monkeypatch.setattr("understudy.detect.mtcnn_pooling._WHOLE_PX", whole_px)
+    means = AreaMeans(view)
+    monkeypatch.undo()
+    assert (means.grid(rows, columns) == AreaMeans(view).grid(rows, columns)).all()
+    crops = means.crops(low, high, 24)
+    for crop, (x0, y0), (x1, y1) in zip(crops, low, high, strict=True):
+        alone = AreaMeans(view[y0:y1, x0:x1]).grid(bins_of(y1 - y0, 24), bins_of(x1 - x0, 24))
+        assert (crop == alone).all()
+    assert means.crops(low[:0], high[:0], 24).shape == (0, 3, 24, 24)
 
 
 def test_a_pyramid_starts_where_the_smallest_face_has_12_px_and_ends_before_the_picture_has_fewer() -> None:
@@ -53,7 +73,7 @@ def test_a_square_has_the_longer_side_and_the_same_middle() -> None:
 def test_crops_lie_where_facenet_pytorch_cuts_them_and_boxes_outside_have_none() -> None:
     view = np.random.default_rng(4).integers(0, 256, (40, 30, 3)).astype(np.uint8)
     boxes = np.array([[3.9, 5.2, 15.8, 17.9], [-9, -9, 12, 12], [31, 5, 40, 9], [25, 30, 60, 60]], np.float32)
-    crops, inside = crops_of(view, boxes, 12)
+    crops, inside = crops_of(AreaMeans(view), boxes, 12)
     assert inside.tolist() == [True, True, False, True]
     assert (crops[1] == view[0:12, 0:12].transpose(2, 0, 1)).all()  # pixels from max(x0, 1) - 1 to x1
     first = view[4:17, 2:15]  # 3.9 -> 3 -> from 2; 15.8 -> to 15: 13 px
@@ -67,6 +87,18 @@ def test_of_overlapping_boxes_the_most_confident_stays() -> None:
     assert suppress(boxes, confidence, 0.5).tolist() == [1, 2, 3]
     assert suppress(boxes, confidence, 0.85).tolist() == [1, 2, 0, 3]
     assert suppress(boxes, confidence, 0.7, of_smaller=True).tolist() == [1, 2]
+
+
+def test_suppression_is_that_of_the_greedy_rule_written_out() -> None:
+    rng = np.random.default_rng(6)
+    corner = rng.integers(0, 60, (300, 2)).astype(np.float32)
+    boxes = np.concatenate([corner, corner + rng.integers(8, 30, (300, 1))], axis=1).astype(np.float32)
+    confidence = rng.permutation(300).astype(np.float32) / 300 + 0.001
+    kept: list[int] = []
+    for i in np.argsort(-confidence):
+        if all(pairwise_iou(boxes[[i]], boxes[[k]])[0, 0] <= 0.5 for k in kept):
+            kept.append(int(i))
+    assert suppress(boxes, confidence, 0.5).tolist() == kept
 
 
 def test_suppression_of_nothing_is_nothing() -> None:

@@ -10,13 +10,14 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
+import cv2
 import numpy as np
 from numpy.typing import NDArray
 
 from understudy import weights as registry
 from understudy.detect.base import N_KEYPOINTS, Found, require_view
 from understudy.detect.mtcnn_networks import INPUT, PARTS, open_networks
-from understudy.detect.mtcnn_pooling import Bins, bins_of, mean_of_bins
+from understudy.detect.mtcnn_pooling import AreaMeans, Bins, bins_of
 from understudy.errors import InvalidInputError
 from understudy.runtime.onnx import CPU, ProviderReport, Session
 from understudy.types import Detections
@@ -97,43 +98,42 @@ class Mtcnn:
         smallest = max(_SMALLEST_SIDE_PX, self.min_face_px)
         rows, columns = max(0, smallest - height), max(0, smallest - width)
         padded = np.pad(view, ((0, rows), (0, columns), (0, 0))) if rows or columns else view
-        faces = self._judged(padded, self._refined(padded, self._proposed(padded)))
+        picture = AreaMeans(padded)
+        faces = self._judged(picture, self._refined(picture, self._proposed(picture)))
         return faces.clipped(height, width).detections()
 
-    def _proposed(self, view: NDArray[np.uint8]) -> _Proposals:
+    def _proposed(self, picture: AreaMeans) -> _Proposals:
         """First stage: cells of a pyramid that may hold a face."""
-        height, width = view.shape[:2]
-        levels = [self._level(view, scale) for scale in pyramid(height, width, self.min_face_px)]
+        levels = [self._level(picture, scale) for scale in pyramid(*picture.size, self.min_face_px)]
         kept = [level.take(suppress(level.xyxy, level.confidence, _NMS_LEVEL)) for level in levels]
         found = _joined(kept)
         found = found.take(suppress(found.xyxy, found.confidence, _NMS))
         size = found.xyxy[:, 2:] - found.xyxy[:, :2]
         return _Proposals(found.xyxy + found.shifts * np.tile(size, 2), found.confidence, found.shifts)
 
-    def _level(self, view: NDArray[np.uint8], scale: float) -> _Proposals:
+    def _level(self, picture: AreaMeans, scale: float) -> _Proposals:
         """Cells of one size of the picture; their boxes are in pixels of the picture."""
-        height, width = view.shape[:2]
+        height, width = picture.size
         rows, columns = bins_of(height, int(height * scale + 1)), bins_of(width, int(width * scale + 1))
         least = _logit(self.thresholds[0])
         parts = []
         for start, strip in _strips(rows, len(columns)):
-            blob = mean_of_bins(view, strip, columns).transpose(2, 0, 1)[None]
-            heads = self._networks.proposals.run({INPUT: np.ascontiguousarray(blob)})[0][0]  # (5, h, w)
+            heads = self._networks.proposals.run({INPUT: picture.grid(strip, columns)[None]})[0][0]  # (5, h, w)
             y, x = np.nonzero(heads[0] >= least)
             corner = np.stack([x, y + start // _STRIDE_PX], axis=1).astype(np.float32) * _STRIDE_PX
             boxes = [np.floor((corner + 1) / np.float32(scale)), np.floor((corner + _CELL_PX) / np.float32(scale))]
             parts.append(_Proposals(np.concatenate(boxes, axis=1), _sigmoid(heads[0, y, x]), heads[1:, y, x].T.copy()))
         return _joined(parts)
 
-    def _refined(self, view: NDArray[np.uint8], found: _Proposals) -> _Proposals:
+    def _refined(self, picture: AreaMeans, found: _Proposals) -> _Proposals:
         """Second stage: crops of 24 px."""
-        found = self._look(view, found, self._networks.refiner, self.thresholds[1], 24)
+        found = self._look(picture, found, self._networks.refiner, self.thresholds[1], 24)
         found = found.take(suppress(found.xyxy, found.confidence, _NMS))
         return _Proposals(_corrected(found), found.confidence, found.shifts)
 
-    def _judged(self, view: NDArray[np.uint8], found: _Proposals) -> Found:
+    def _judged(self, picture: AreaMeans, found: _Proposals) -> Found:
         """Third stage: crops of 48 px, and keypoints."""
-        found = self._look(view, found, self._networks.judge, self.thresholds[2], 48)
+        found = self._look(picture, found, self._networks.judge, self.thresholds[2], 48)
         corner, size = found.xyxy[:, :2], found.xyxy[:, 2:] - found.xyxy[:, :2] + 1
         points = found.shifts[:, 4:].reshape(-1, 2, N_KEYPOINTS).transpose(0, 2, 1)  # (N, 5, 2)
         points = points * size[:, None] + corner[:, None] - 1
@@ -142,11 +142,11 @@ class Mtcnn:
         return Found(boxes, found.confidence, points.astype(np.float32)).take(keep)
 
     def _look(
-        self, view: NDArray[np.uint8], found: _Proposals, network: Session, threshold: float, crop_px: int
+        self, picture: AreaMeans, found: _Proposals, network: Session, threshold: float, crop_px: int
     ) -> _Proposals:
         """The proposals, as squares, that a network takes for faces."""
         boxes = squares(found.xyxy)
-        crops, inside = crops_of(view, boxes, crop_px)
+        crops, inside = crops_of(picture, boxes, crop_px)
         boxes = boxes[inside]
         heads = [network.run({INPUT: crops[i : i + _BATCH]})[0] for i in range(0, len(crops), _BATCH)]
         if not heads:
@@ -189,32 +189,27 @@ def squares(xyxy: NDArray[np.float32]) -> NDArray[np.float32]:
 
 
 def crops_of(
-    view: NDArray[np.uint8], xyxy: NDArray[np.float32], crop_px: int
+    picture: AreaMeans, xyxy: NDArray[np.float32], crop_px: int
 ) -> tuple[NDArray[np.float32], NDArray[np.bool_]]:
     """Crops of boxes, brought to one size, and which of the boxes have one.
 
     Parameters
     ----------
-    view : (H, W, 3) uint8
-    xyxy : (N, 4) px, cut at the border of the view
+    picture : AreaMeans
+    xyxy : (N, 4) px, cut at the border of the picture
     crop_px : int
 
     Returns
     -------
     crops : (M, 3, crop_px, crop_px) float32
     inside : (N,) bool
-        Whether a box shares a pixel with the view; M of them.
+        Whether a box shares a pixel with the picture; M of them.
     """
-    height, width = view.shape[:2]
     whole = np.trunc(xyxy).astype(np.int64)
     low = np.maximum(whole[:, :2], 1) - 1
-    high = np.minimum(whole[:, 2:], np.array([width, height]))
+    high = np.minimum(whole[:, 2:], np.array(picture.size[::-1]))
     inside = (high > low).all(axis=1)
-    crops = np.empty((int(inside.sum()), 3, crop_px, crop_px), np.float32)
-    for i, ((x0, y0), (x1, y1)) in enumerate(zip(low[inside], high[inside], strict=True)):
-        window = view[y0:y1, x0:x1]
-        crops[i] = mean_of_bins(window, bins_of(y1 - y0, crop_px), bins_of(x1 - x0, crop_px)).transpose(2, 0, 1)
-    return crops, inside
+    return picture.crops(low[inside], high[inside], crop_px), inside
 
 
 def suppress(
@@ -231,16 +226,18 @@ def suppress(
     of_smaller : bool
         Overlap is the shared part of the smaller box, its border pixels counted, and not intersection over union.
     """
+    if not of_smaller and len(xyxy):
+        boxes = np.concatenate([xyxy[:, :2], xyxy[:, 2:] - xyxy[:, :2]], axis=1)  # x, y, width, height
+        kept = cv2.dnn.NMSBoxes(boxes, confidence, 0.0, iou)  # type: ignore[arg-type] # arrays are sequences to it
+        return np.asarray(kept, np.int64).reshape(-1)
     order = np.argsort(-confidence, kind="stable")
-    border = np.float32(1 if of_smaller else 0)
-    low, high = xyxy[order, :2], xyxy[order, 2:] + border
+    low, high = xyxy[order, :2], xyxy[order, 2:] + np.float32(1)
     area = (high - low).prod(axis=1)
     keep = []
     while len(order):
         keep.append(order[0])
         shared = (np.minimum(high[0], high[1:]) - np.maximum(low[0], low[1:])).clip(0).prod(axis=1)
-        whole = np.minimum(area[0], area[1:]) if of_smaller else area[0] + area[1:] - shared
-        alive = np.flatnonzero(shared <= np.float32(iou) * whole) + 1
+        alive = np.flatnonzero(shared <= np.float32(iou) * np.minimum(area[0], area[1:])) + 1
         order, low, high, area = order[alive], low[alive], high[alive], area[alive]
     return np.array(keep, np.int64)
 

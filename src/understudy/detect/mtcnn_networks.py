@@ -65,9 +65,9 @@ def open_networks(providers: tuple[str, ...] = (CPU,), n_threads: int = 1) -> Mt
 def proposals(state: Weights) -> bytes:
     """P-Net as ONNX: ``heads`` is (N, 5, h, w), a cell of 12 px at every second pixel."""
     graph = OnnxGraph()
-    x = _conv(graph, INPUT, *_scaled(state, "conv1"))
-    x = _pool(graph, _prelu(graph, x, state, "prelu1"), 2, pad=1)
-    x = _prelu(graph, _conv(graph, x, *_layer(state, "conv2")), state, "prelu2")
+    x, order = _pooled_prelu(graph, _scaled(state, "conv1"), np.asarray(state["prelu1.weight"], np.float64))
+    weight, bias = _layer(state, "conv2")
+    x = _prelu(graph, _conv(graph, x, weight[:, order], bias), state, "prelu2")
     x = _prelu(graph, _conv(graph, x, *_layer(state, "conv3")), state, "prelu3")
     _conv(graph, x, *_heads(state, "conv4_1", "conv4_2"), output=OUTPUT)
     return graph.model({INPUT: ("n", 3, "height", "width")}, {OUTPUT: ("n", 5, "rows", "columns")})
@@ -143,6 +143,28 @@ def _dense(
 def _prelu(graph: OnnxGraph, x: str, state: Weights, name: str, *, flat: bool = False) -> str:
     slopes = np.asarray(state[f"{name}.weight"])
     return graph.node("PRelu", x, graph.constant(slopes if flat else slopes.reshape(-1, 1, 1)))
+
+
+def _pooled_prelu(graph: OnnxGraph, layer: Layer, slopes: NDArray[np.float64]) -> tuple[str, NDArray[np.int64]]:
+    """Convolution, PReLU and maxima of 2x2, with the maxima first; and the order of its channels.
+
+    A PReLU of slope a >= 0 never falls, so it may follow the maximum, on a quarter of the values. One of slope a < 0 is
+    max(x, a x): its maximum is that of the maxima of x and of a x, which are two channels of the convolution.
+    """
+    weight, bias = layer
+    falling, rising = np.flatnonzero(slopes < 0), np.flatnonzero(slopes >= 0)
+    order, a = np.concatenate([falling, rising]), slopes[falling]
+    weights = np.concatenate([weight[order], a[:, None, None, None] * weight[falling]])
+    x = _pool(graph, _conv(graph, INPUT, weights, np.concatenate([bias[order], a * bias[falling]])), 2, pad=1)
+    n, n_all = len(falling), len(slopes)
+    first, middle, last = (_channels(graph, x, *ends) for ends in ((0, n), (n, n_all), (n_all, n_all + n)))
+    kept = graph.node("PRelu", middle, graph.constant(slopes[rising].reshape(-1, 1, 1)))
+    return graph.node("Concat", graph.node("Max", first, last), kept, axis=1), order
+
+
+def _channels(graph: OnnxGraph, x: str, start: int, stop: int) -> str:
+    ends = (graph.constant(np.array([value])) for value in (start, stop, 1))
+    return graph.node("Slice", x, *ends)
 
 
 def _pool(graph: OnnxGraph, x: str, size: int, *, pad: int) -> str:
