@@ -142,9 +142,9 @@ class Train:
     )
     """More of them, read from the labels (bins counted from 0; a label that is left out or null is not known)."""
     style_tags: list[str] = field(
-        default_factory=lambda: ["skin_tone", "age_group", "perceived_gender_expression"]
+        default_factory=lambda: ["skin_tone", "age_group", "expression", "perceived_gender_expression"]
     )
-    """Labels by which a style is drawn."""
+    """Labels by which a style or a reference is drawn."""
     n_steps: int = 8
     """Steps of the sampler, as the model's config will say."""
     n_workers: int = 1

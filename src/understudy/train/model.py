@@ -8,8 +8,9 @@ from pathlib import Path
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 
-from understudy.diffusion.autoencoder import CELL_PX, PatchAutoencoder
+from understudy.diffusion.autoencoder import CELL_PX
 from understudy.diffusion.networks import ModelConfig, save_references
 from understudy.diffusion.torch_networks import save_model
 from understudy.train.bank import mean_keypoints, reference_bank
@@ -125,7 +126,8 @@ def train_model(
     )
     if sharpen is not None:
         rows = np.random.default_rng(seed).integers(0, len(bank.pixels), (sharpening or SharpenSettings()).n_sampled)
-        sampled = sample_latents(styled, bank, autoencoder, rows, config, seed=seed)
+        vectors = torch.from_numpy(style_vectors(styled, bank, settings)[0])
+        sampled = sample_latents(styled.denoiser.unet, vectors, bank, autoencoder, rows, config, seed=seed)
         sharpen_decoder(
             autoencoder,
             bank,
@@ -139,29 +141,21 @@ def train_model(
         )
     if references:
         save_references(output, reference_bank(records, mean_keypoints(bank)))
-    write_model(output, config, autoencoder, styled, bank, styles=settings.style_dropout < 1)
+    save_model(output, config, autoencoder, styled.denoiser.unet, *style_vectors(styled, bank, settings))
     return config
 
 
 @torch.no_grad()
-def write_model(
-    output: Path,
-    config: ModelConfig,
-    autoencoder: PatchAutoencoder,
-    styled: Styled,
-    bank: CropBank,
-    *,
-    styles: bool = True,
-) -> None:
-    """Write a trained model's folder; styles are stored as what they add to the time embedding.
+def style_vectors(
+    styled: Styled, bank: CropBank, settings: DenoiserSettings
+) -> tuple[NDArray[np.float32], NDArray[np.int64]]:
+    """What each style adds to the time embedding, (N, D), and its tags (N, T).
 
-    Only plain subjects' styles are kept: nothing that a condition carries says whom a beard or glasses would suit.
+    Only plain subjects' styles are kept: nothing that a condition carries says whom a beard or glasses would suit. A
+    denoiser that learnt without styles has one, which says nothing.
     """
-    if not styles:  # learnt without: one vector that says nothing
-        nothing = styled.denoiser.style(torch.zeros_like(styled.styles[:1])).numpy()
-        tags = np.full((1, bank.subject_tags.shape[1]), -1)
-        save_model(output, config, autoencoder, styled.denoiser.unet, nothing, tags)
-        return
+    if settings.style_dropout >= 1:
+        nothing = styled.denoiser.style(torch.zeros_like(styled.styles[:1]))
+        return nothing.numpy(), np.full((1, bank.subject_tags.shape[1]), -1)
     keep = bank.subject_plain if bank.subject_plain.any() else np.ones(len(bank.subjects), np.bool_)
-    vectors = styled.denoiser.style(styled.styles).numpy()[keep]
-    save_model(output, config, autoencoder, styled.denoiser.unet, vectors, bank.subject_tags[keep])
+    return styled.denoiser.style(styled.styles).numpy()[keep], bank.subject_tags[keep]

@@ -25,7 +25,6 @@ from understudy.diffusion.conditioning import condition_planes
 from understudy.diffusion.networks import ModelConfig
 from understudy.diffusion.sampler import sample
 from understudy.train.data import CropBank
-from understudy.train.denoiser import Styled
 from understudy.train.ema import MovingAverage
 from understudy.train.loop import Schedule, fit
 from understudy.train.losses import hinge_discriminator_loss, reconstruction_loss
@@ -79,7 +78,8 @@ class Contest(nn.Module):
 
 @torch.no_grad()
 def sample_latents(
-    styled: Styled,
+    unet: nn.Module,
+    styles: Tensor,
     bank: CropBank,
     autoencoder: PatchAutoencoder,
     rows: NDArray[np.int64],
@@ -88,9 +88,8 @@ def sample_latents(
     seed: int,
     batch_size: int = 32,
 ) -> Tensor:
-    """Latents (N, C, h, w) that the sampler draws for some crops of a bank, each with any subject's style."""
+    """Latents (N, C, h, w) that the sampler draws for some crops of a bank, each with any of the styles (M, D)."""
     random = torch.Generator().manual_seed(seed)
-    styles = styled.denoiser.style(styled.styles)
     drawn: list[Tensor] = []
     for i in range(0, len(rows), batch_size):
         some = rows[i : i + batch_size]
@@ -106,7 +105,7 @@ def sample_latents(
         told = torch.cat([context, torch.from_numpy(planes)], dim=1)
         style = styles[torch.randint(len(styles), (len(some),), generator=random)]
         noise = config.noise_scale * torch.randn(context.shape, generator=random)
-        drawn.append(_sample(styled.denoiser.unet, noise, told, style, config))
+        drawn.append(_sample(unet, noise, told, style, config))
     return torch.cat(drawn)
 
 
