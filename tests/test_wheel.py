@@ -49,6 +49,8 @@ def test_the_wheel_carries_configs_models_portraits_and_the_type_marker(wheel: P
         assert f"understudy/{path.relative_to(ROOT).as_posix()}" in names
     for name in ("py.typed", "portraits/grace_hopper.jpg", "portraits/astronaut.png", "portraits/README.md"):
         assert f"understudy/{name}" in names
+    for name in ("report.html.j2", "report.css"):
+        assert f"understudy/audit/templates/{name}" in names
 
 
 def test_the_wheel_carries_nothing_that_is_not_the_package(wheel: Path) -> None:

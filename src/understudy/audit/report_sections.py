@@ -243,10 +243,14 @@ def _section(
 
 def _table(caption: str, rows: Iterable[Record]) -> FigureTable:
     written = tuple(_written(row) for row in rows)
+    headings = dict(COLUMNS)
+    if len(written) > 1 and len({row["title"] for row in written}) == 1 and all(row["of"] for row in written):
+        headings["title"] = written[0]["title"]
+        written = tuple({**row, "title": sentence_case(row["of"]), "of": ""} for row in written)
     used = [key for key in COLUMNS if any(row[key] not in _EMPTY for row in written)]
     if all(row["group"] == "everybody" for row in written):
         used.remove("group")
-    return FigureTable(caption, tuple((key, COLUMNS[key], key in _NUMBERS) for key in used), written)
+    return FigureTable(caption, tuple((key, headings[key], key in _NUMBERS) for key in used), written)
 
 
 def _written(row: Record) -> dict[str, str]:

@@ -233,6 +233,9 @@ def null_words(row: Mapping[str, Any]) -> str:
         decimals = None  # smaller than what the row's own digits show
     if decimals is None and unit != "share":
         value = float(f"{value:.2g}")
+    tiny = 10.0 ** -((_decimals(row) or 6) + 2) / (100 if unit == "share" else 1)
+    if 0 < abs(value) < tiny:
+        return f"about 0 ({words.null})" if words.null else "about 0"
     said = quantity(value, unit, decimals, signed=words.signed)
     return f"{said} ({words.null})" if words.null else said
 
@@ -261,10 +264,10 @@ def quantity(value: float | None, unit: str, decimals: int | None = None, *, sig
     if unit == "share":
         text = percent(value, decimals)
     elif unit in _COUNTED:
-        text = f"{value:,.0f}"
+        text = f"{value:,.0f}" if float(value).is_integer() else number(value)
     else:
         text = number(value) if decimals is None or value == 0 else fixed(value, decimals)
-        text += {"": "", "deg": "\u00b0"}.get(unit, f"{THIN}{unit}")
+        text += {"": "", "deg": "\u00b0", "face size": f"{THIN}of face size"}.get(unit, f"{THIN}{unit}")
     return f"+{text}" if signed and value > 0 and any(digit in text for digit in "123456789") else text
 
 
