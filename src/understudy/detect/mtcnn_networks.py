@@ -65,9 +65,7 @@ def open_networks(providers: tuple[str, ...] = (CPU,), n_threads: int = 1) -> Mt
 def proposals(state: Weights) -> bytes:
     """P-Net as ONNX: ``heads`` is (N, 5, h, w), a cell of 12 px at every second pixel."""
     graph = OnnxGraph()
-    x, order = _pooled_prelu(graph, _scaled(state, "conv1"), np.asarray(state["prelu1.weight"], np.float64))
-    weight, bias = _layer(state, "conv2")
-    x = _prelu(graph, _conv(graph, x, weight[:, order], bias), state, "prelu2")
+    x = _first_two(graph, state, window=2)
     x = _prelu(graph, _conv(graph, x, *_layer(state, "conv3")), state, "prelu3")
     _conv(graph, x, *_heads(state, "conv4_1", "conv4_2"), output=OUTPUT)
     return graph.model({INPUT: ("n", 3, "height", "width")}, {OUTPUT: ("n", 5, "rows", "columns")})
@@ -76,9 +74,7 @@ def proposals(state: Weights) -> bytes:
 def refiner(state: Weights) -> bytes:
     """R-Net as ONNX, for crops of 24 px: ``heads`` is (N, 5)."""
     graph = OnnxGraph()
-    x = _prelu(graph, _conv(graph, INPUT, *_scaled(state, "conv1")), state, "prelu1")
-    x = _pool(graph, x, 3, pad=1)
-    x = _pool(graph, _prelu(graph, _conv(graph, x, *_layer(state, "conv2")), state, "prelu2"), 3, pad=0)
+    x = _pool(graph, _first_two(graph, state, window=3), 3, pad=0)
     x = _prelu(graph, _conv(graph, x, *_layer(state, "conv3")), state, "prelu3")
     x = _dense(graph, graph.node("Flatten", x, axis=1), *_from_picture(state, "dense4", (64, 3, 3)))
     _dense(graph, _prelu(graph, x, state, "prelu4", flat=True), *_heads(state, "dense5_1", "dense5_2"), output=OUTPUT)
@@ -88,9 +84,7 @@ def refiner(state: Weights) -> bytes:
 def judge(state: Weights) -> bytes:
     """O-Net as ONNX, for crops of 48 px: ``heads`` is (N, 15)."""
     graph = OnnxGraph()
-    x = _prelu(graph, _conv(graph, INPUT, *_scaled(state, "conv1")), state, "prelu1")
-    x = _pool(graph, x, 3, pad=1)
-    x = _pool(graph, _prelu(graph, _conv(graph, x, *_layer(state, "conv2")), state, "prelu2"), 3, pad=0)
+    x = _pool(graph, _first_two(graph, state, window=3), 3, pad=0)
     x = _pool(graph, _prelu(graph, _conv(graph, x, *_layer(state, "conv3")), state, "prelu3"), 2, pad=0)
     x = _prelu(graph, _conv(graph, x, *_layer(state, "conv4")), state, "prelu4")
     x = _dense(graph, graph.node("Flatten", x, axis=1), *_from_picture(state, "dense5", (128, 3, 3)))
@@ -145,21 +139,26 @@ def _prelu(graph: OnnxGraph, x: str, state: Weights, name: str, *, flat: bool = 
     return graph.node("PRelu", x, graph.constant(slopes if flat else slopes.reshape(-1, 1, 1)))
 
 
-def _pooled_prelu(graph: OnnxGraph, layer: Layer, slopes: NDArray[np.float64]) -> tuple[str, NDArray[np.int64]]:
-    """Convolution, PReLU and maxima of 2x2, with the maxima first; and the order of its channels.
+def _first_two(graph: OnnxGraph, state: Weights, *, window: int) -> str:
+    """First convolution, PReLU, maxima of windows; second convolution and PReLU.
 
-    A PReLU of slope a >= 0 never falls, so it may follow the maximum, on a quarter of the values. One of slope a < 0 is
-    max(x, a x): its maximum is that of the maxima of x and of a x, which are two channels of the convolution.
+    The maxima are taken first, so that the PReLU has a quarter of the values. One of slope a >= 0 never falls, and may
+    follow a maximum. One of slope a < 0 is max(x, a x): its maximum is that of the maxima of x and of a x, which are
+    two channels of the convolution.
     """
-    weight, bias = layer
+    weight, bias = _scaled(state, "conv1")
+    slopes = np.asarray(state["prelu1.weight"], np.float64)
     falling, rising = np.flatnonzero(slopes < 0), np.flatnonzero(slopes >= 0)
     order, a = np.concatenate([falling, rising]), slopes[falling]
     weights = np.concatenate([weight[order], a[:, None, None, None] * weight[falling]])
-    x = _pool(graph, _conv(graph, INPUT, weights, np.concatenate([bias[order], a * bias[falling]])), 2, pad=1)
+    biases = np.concatenate([bias[order], a * bias[falling]])
+    x = _pool(graph, _conv(graph, INPUT, weights, biases), window, pad=1)
     n, n_all = len(falling), len(slopes)
     first, middle, last = (_channels(graph, x, *ends) for ends in ((0, n), (n, n_all), (n_all, n_all + n)))
     kept = graph.node("PRelu", middle, graph.constant(slopes[rising].reshape(-1, 1, 1)))
-    return graph.node("Concat", graph.node("Max", first, last), kept, axis=1), order
+    x = graph.node("Concat", graph.node("Max", first, last), kept, axis=1)
+    weight, bias = _layer(state, "conv2")
+    return _prelu(graph, _conv(graph, x, weight[:, order], bias), state, "prelu2")
 
 
 def _channels(graph: OnnxGraph, x: str, start: int, stop: int) -> str:
