@@ -13,7 +13,7 @@ pytest.importorskip("torch")
 
 from understudy.attributes.policy import AttributePolicy
 from understudy.cli.main import main
-from understudy.config.training import measure_of, parity_conditions
+from understudy.config.training import measure_of
 
 POINTS = [[40, 40], [56, 40], [48, 50], [42, 62], [54, 62]]
 FEW = ["n_steps=2", "batch_size=4", "n_warmup_steps=1"]
@@ -63,40 +63,10 @@ def test_training_writes_a_model_folder_and_keeps_its_checkpoints_beside_it(mode
     assert all(list(p.glob("checkpoint*")) for p in model.with_name("model.work").iterdir())
 
 
-def test_exporting_to_a_new_folder_leaves_the_model_as_it_was(
-    model: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
-    assert main(["export", f"model={model}", f"output={tmp_path / 'exported'}", "n_parity=1"]) == 0
-    assert "differ by" in capsys.readouterr().out
-    assert sorted(p.name for p in (tmp_path / "exported" / "onnx").iterdir()) == [
-        "decoder.onnx",
-        "denoiser.onnx",
-        "encoder.onnx",
-    ]
-    assert not (model / "onnx").exists()
-    assert main(["export", f"model={model}", f"output={tmp_path / 'exported'}"]) == 1
-    assert "is there already" in capsys.readouterr().err
-
-
-def test_an_exported_model_that_differs_too_much_is_told(
-    model: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
-) -> None:
-    from understudy.export import parity
-
-    monkeypatch.setattr(parity, "compare", lambda *_: parity.Parity(1, 40, 7.5))
-    assert main(["export", f"model={model}", f"output={tmp_path / 'exported'}", "n_parity=1"]) == 1
-    assert "differ by up to 40 grey levels on 1 crops, more than max_difference=2" in capsys.readouterr().err
-
-
 def test_training_without_labels_stops_with_1(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["train", f"labels={tmp_path / 'absent'}", f"output={tmp_path / 'model'}"]) == 1
     assert "labels must be a file of JSON lines" in capsys.readouterr().err
     assert list(tmp_path.iterdir()) == []
-
-
-def test_a_model_that_does_not_exist_cannot_be_exported(capsys: pytest.CaptureFixture[str]) -> None:
-    assert main(["export", "model=nobody"]) == 1
-    assert "there is no model 'nobody'" in capsys.readouterr().err
 
 
 def test_training_measures_what_the_policy_reads_at_run_time() -> None:
@@ -105,11 +75,3 @@ def test_training_measures_what_the_policy_reads_at_run_time() -> None:
     read = AttributePolicy(("skin_tone", "head_pose")).read(view, *face)
     assert read.skin_tone is not None
     assert measure_of(("head_pose", "skin_tone"))(view, *face) == (read.head_pose, read.skin_tone)
-
-
-def test_the_crops_for_comparing_runtimes_repeat() -> None:
-    first, again = parity_conditions(2, 64), parity_conditions(2, 64)
-    assert first[0].context.shape == (64, 64, 3)
-    assert 0.2 < first[0].replace_mask.mean() < 0.5
-    np.testing.assert_array_equal(first[1].context, again[1].context)
-    assert (first[0].context != first[1].context).any()

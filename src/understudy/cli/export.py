@@ -1,19 +1,24 @@
-"""``understudy export model=FOLDER``: a trained model to ONNX, compared with torch."""
+"""``understudy export output=DIR``: everything that the main job runs, as ONNX, compared with torch."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 
 from understudy.config.compose import compose_config, read_flags
+from understudy.config.exporting import ExportReport, run_export
 from understudy.config.help import help_text
 from understudy.config.read import as_text, read
 from understudy.config.schema import Export
-from understudy.config.training import run_export
 
-HELP = """usage: understudy export model=FOLDER [output=FOLDER] [key=value ...]
+HELP = """usage: understudy export output=DIR [model=FOLDER] [calibration=FOLDER] [key=value ...]
 
-Writes the ONNX files of a model folder, in place or in a copy, runs both runtimes on the same crops, and fails where
-they differ by more than max_difference grey levels. Needs understudy[torch].
+Writes a bundle for a device: generator, face detector, identity embedder and attribute probe as ONNX in float32,
+float16 and 8-bit integers, and bundle.json with digests, licences, and how far each is from torch or from float32.
+`understudy anonymize runtime=onnx_int8 runtime.bundle=DIR` runs it. Without output the generator's graphs go into the
+model's own folder. Needs understudy[torch,identity].
+
+ends    0 the bundle is written; 1 nothing is: weights are missing, the folder cannot be written or is not empty, or
+        onnxruntime and torch differ by more than max_difference grey levels
 """
 
 
@@ -27,6 +32,20 @@ def run(arguments: Sequence[str]) -> int:
     if flags.print_config:
         print(as_text(config), end="")
         return 0
-    folder, largest, mean = run_export(read(config, Export, "export"))
-    print(f"the model lies in {folder}; onnxruntime and torch differ by {mean:.3f} grey levels, {largest} at most")
+    settings = read(config, Export, "export")
+    print(describe(run_export(settings, lambda text: print(text, flush=True))))
     return 0
+
+
+def describe(report: ExportReport) -> str:
+    """What was exported, in a few lines."""
+    lines = []
+    for precision, parity in report.understudies.items():
+        against = "torch" if precision == "fp32" else "fp32"
+        lines.append(
+            f"understudies in {precision} differ by {parity.mean_difference:.3f} grey levels from {against}, "
+            f"{parity.max_difference} at most; PSNR under the masks {parity.psnr_median_db:.1f} dB "
+            f"({parity.psnr_min_db:.1f} at least), {parity.n_crops} crops"
+        )
+    total = sum(file.n_bytes for file in report.files) / 1e6
+    return "\n".join([*lines, f"{len(report.files)} files, {total:.1f} MB, lie in {report.folder}"])

@@ -21,12 +21,13 @@ from understudy.errors import ConfigError
 
 PATH_KEYS = frozenset(
     {"input", "output", "boxes", "before", "after", "runs", "labels", "work", "model", "generator.model", "token_file"}
-    | {"null", "cache", "report.key", "state", "metrics_file"}
+    | {"null", "cache", "report.key", "state", "metrics_file", "calibration", "runtime.bundle"}
 )
 """Keys whose values are taken literally, whatever characters they hold."""
 
 _OPTIONAL_PATHS = frozenset(
     {"boxes", "work", "token_file", "null", "labels", "cache", "report.key", "state", "metrics_file"}
+    | {"calibration", "runtime.bundle"}
 )
 _ASSIGNMENT = re.compile(r"(?P<prefix>\+{0,2})(?P<key>[A-Za-z_][\w./@-]*)=(?P<value>.*)", re.DOTALL)
 _NOISE = re.compile(

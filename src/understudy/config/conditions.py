@@ -46,7 +46,7 @@ def conditions_in(
     chosen = [paths[i] for i in np.unique(np.linspace(0, len(paths) - 1, min(n, len(paths))).round().astype(int))]
     found = [
         condition
-        for source in _readable(chosen)
+        for source in readable(chosen)
         if (condition := condition_of(source, detector, policy, crop_size, min_face_px)) is not None
     ]
     if not found:
@@ -54,7 +54,8 @@ def conditions_in(
     return found
 
 
-def _readable(paths: Sequence[Path]) -> Iterator[SourceImage]:
+def readable(paths: Sequence[Path]) -> Iterator[SourceImage]:
+    """Pictures that can be decoded, in order."""
     for path in paths:
         try:
             yield decode(path.read_bytes(), path.name)
