@@ -10,6 +10,7 @@ from __future__ import annotations
 import argparse
 import functools
 import hashlib
+import signal
 import sys
 import time
 from collections import Counter
@@ -197,6 +198,7 @@ def parse_arguments(arguments: list[str] | None = None) -> argparse.Namespace:
 def main(arguments: list[str] | None = None) -> None:
     """Render what the command line asks for."""
     args = parse_arguments(arguments)
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # so that temporary files go
     settings = Settings(
         seed=args.seed,
         size_px=args.size,
