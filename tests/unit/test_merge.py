@@ -212,3 +212,15 @@ def test_the_commands_say_what_they_did(tmp_path: Path, capsys: pytest.CaptureFi
     assert "7 inputs of 2 parts are joined" in capsys.readouterr().out
     assert cli.main(["merge", str(tmp_path / "out")]) == 1
     assert "merged before" in capsys.readouterr().err
+
+
+def test_a_ledger_in_a_state_folder_is_copied_to_the_output_and_fetched_from_there(tmp_path: Path) -> None:
+    source = collection(tmp_path / "in", 6)
+    run(source, tmp_path / "out", "1/1", state=tmp_path / "node-1")
+    assert (tmp_path / "out/shards/1-of-1/images.parquet").is_file()
+    assert run(source, tmp_path / "out", "1/1", state=tmp_path / "node-2").n_resumed == 7
+    assert run(source, tmp_path / "out", "1/1", state=tmp_path / "node-1").n_resumed == 7
+    with pytest.raises(OutputError, match="belongs to the output"):
+        run(source, tmp_path / "another", "1/1", state=tmp_path / "node-1")
+    merge([str(tmp_path / "out")], str(tmp_path / "out"))
+    assert len(read_table(tmp_path / "out", "images")) == 7

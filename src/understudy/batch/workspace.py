@@ -71,11 +71,12 @@ class Workspace:
             yield
 
     def fetch(self) -> None:
-        """Lay the ledger's copy from the address into the state folder, where it is ahead of what is there."""
+        """Lay the ledger's copy from the output into the state folder, where it is ahead of what is there."""
         if not self.root:
+            self._fetch_here()
             return
         there = _remote_generation(f"{self.root}/{self.below}{MARKER}")
-        if there == 0 or ((self.state / LEDGER_FILE).exists() and self._generation() >= there):
+        if there == 0 or ((self.state / LEDGER_FILE).exists() and _generation(self.state) >= there):
             return
         for name in (f"{LEDGER_FILE}-wal", f"{LEDGER_FILE}-shm"):
             (self.state / name).unlink(missing_ok=True)
@@ -84,9 +85,13 @@ class Workspace:
         except OSError as error:
             raise OutputError(f"the ledger of {self.store.shown!r} cannot be fetched: {error.strerror}") from error
 
-    def _generation(self) -> int:
-        with read_ledger(self.state) as ledger:
-            return _number(ledger.get("generation"))
+    def _fetch_here(self) -> None:
+        copy = None if self.images is None else self.images.parent / self.below
+        if copy is None or copy.resolve() == self.state.resolve() or not (copy / LEDGER_FILE).exists():
+            return
+        if (self.state / LEDGER_FILE).exists() and _generation(self.state) >= _generation(copy):
+            return
+        shutil.copyfile(copy / LEDGER_FILE, self.state / LEDGER_FILE)
 
     def begin(self, ledger: Ledger) -> None:
         """See that a state folder is not used for two outputs, and count the run."""
@@ -145,6 +150,11 @@ class Workspace:
             (self.state / name).unlink(missing_ok=True)
             if not self.state.is_relative_to(self.images.parent if self.images else Path("/nowhere")):
                 self.store.remove(f"{self.below}{name}")
+
+
+def _generation(folder: Path) -> int:
+    with read_ledger(folder) as ledger:
+        return _number(ledger.get("generation"))
 
 
 def _number(value: object) -> int:
