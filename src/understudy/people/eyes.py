@@ -58,18 +58,18 @@ def build_eyes(persona: Persona, head: Head, hair: HairColor, rng: np.random.Gen
 
 
 def behind_skin(body: Body, head: Head, vertices: Floats) -> Floats:
-    """Vertices pushed in until they lie 4 mm under the outer skin: teeth follow the jaw, but not every detail of it."""
+    """Vertices pushed in until they lie 2 mm under the outer skin: teeth follow the jaw, but not every detail of it."""
     outer = (body.regions["inside_mouth"] < 0.3) & (body.regions["lips"] < 0.3) & (body.radius_m < 0.16)
     skin, normals = head.vertices[outer], head.normals[outer]
     at = cKDTree(skin).query(vertices)[1]
-    over = np.clip(((vertices - skin[at]) * normals[at]).sum(axis=1) + 0.004, 0, 0.02)
+    over = np.clip(((vertices - skin[at]) * normals[at]).sum(axis=1) + 0.002, 0, 0.02)
     return np.asarray(vertices - over[:, None] * normals[at])
 
 
 def build_mouth(body: Body, persona: Persona, head: Head, rng: np.random.Generator) -> list[Mesh]:
     """Teeth and tongue of the model."""
     yellow = 1 - 0.12 * np.clip((persona.age - 30) / 60, 0, 1) * np.array([0.3, 0.7, 1.6])
-    tooth = np.array([0.84, 0.80, 0.73]) * rng.uniform(0.85, 1.05) * yellow
+    tooth = np.clip(np.array([0.90, 0.86, 0.79]) * rng.uniform(0.88, 1.05) * yellow, 0, 0.95)
     enamel = Material(color=(tooth[0], tooth[1], tooth[2]), roughness=0.22, subsurface=0.6)
     meshes = []
     for row in ("upper", "lower"):

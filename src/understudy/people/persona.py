@@ -150,6 +150,8 @@ def sample_persona(seed: int, index: int) -> Persona:
         )
     expression = EXPRESSIONS[int(rng.choice(len(EXPRESSIONS), p=EXPRESSION_SHARES))]
     worn = pick(rng, WORN, WORN_SHARES)
+    if worn == "headscarf" and not feminine:
+        worn = "cap"
     return Persona(
         index=index,
         seed=seed,

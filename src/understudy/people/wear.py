@@ -243,7 +243,9 @@ def headscarf(body: Body, head: Head, rng: np.random.Generator) -> Worn:
     noise = ValueNoise(rng)
     x, y, z = shell.template.T
     oval = np.hypot(x / rng.uniform(0.060, 0.066), (z - 0.702) / rng.uniform(0.084, 0.092))
-    cut = np.where(y < -0.02, np.clip((oval - 1) * 0.06, -0.03, 0.03), 0.03).reshape(N_ELEVATIONS, N_AZIMUTHS)
+    beside = (grid_angles_deg()[0] - 62) / 2 * CELL_M
+    cut = np.maximum(np.where(y < -0.02, (oval - 1) * 0.06, 0.03), beside)
+    cut = np.clip(cut, -0.03, 0.03).reshape(N_ELEVATIONS, N_AZIMUTHS)
     cut = gaussian_filter(cut, 1.2, mode=("nearest", "wrap")).ravel()
     folds = noise(shell.points.reshape(-1, 3) * np.array([1, 1, 0.35]), 0.02, 2)
     offset = 0.008 + 0.002 * folds + 0.004 * np.exp(-np.clip(cut, 0, 1) / 0.006)
