@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import socket
+import sys
 from pathlib import Path
 
 import pytest
@@ -114,3 +115,36 @@ def test_the_token_is_in_no_printed_config(capsys: pytest.CaptureFixture[str], m
     said = capsys.readouterr().out
     assert "port: 8765" in said
     assert TOKEN not in said
+
+
+@pytest.mark.parametrize(
+    ("host", "is_loopback"),
+    [
+        ("127.0.0.1", True),
+        ("127.9.9.9", True),
+        ("localhost", True),
+        ("::1", True),
+        ("0.0.0.0", False),
+        ("::", False),
+        ("", False),
+        ("192.0.2.1", False),
+    ],
+)
+def test_who_reaches_an_address_is_known_before_it_is_bound(host: str, is_loopback: bool) -> None:
+    run = pytest.importorskip("understudy.serve.run")
+    assert run.check_exposure(ServeSettings(host=host, token=TOKEN)) is is_loopback
+
+
+def test_a_host_that_is_none_is_told() -> None:
+    run = pytest.importorskip("understudy.serve.run")
+    with pytest.raises(ConfigError, match=r"host 'a\.\.b' is no address"):
+        run.check_exposure(ServeSettings(host="a..b"))
+
+
+def test_without_the_extra_the_command_says_what_to_install(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(sys.modules, "uvicorn", None)
+    monkeypatch.delitem(sys.modules, "understudy.serve.run", raising=False)
+    assert main(["serve", *FAST]) == 1
+    assert "uvicorn is not installed: pip install 'understudy[serve]'" in capsys.readouterr().err

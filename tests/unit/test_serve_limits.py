@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import tracemalloc
 from dataclasses import replace
 
 import pytest
@@ -104,3 +105,32 @@ def test_settings_without_sense_are_refused_with_their_value(change: dict[str, o
 
 def test_a_token_is_not_shown_with_the_settings() -> None:
     assert "0123456789abcdef" not in repr(ServeSettings(token="0123456789abcdef"))
+
+
+def test_a_body_in_tiny_chunks_takes_little_more_memory_than_its_bytes() -> None:
+    body_module = pytest.importorskip("understudy.serve.body")
+    n = 200_000
+    tracemalloc.start()
+    body = body_module.Body(n, Held(n))
+    for k in range(n):
+        body.add(bytes([k % 256]))
+    _, peak = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    assert peak < 3 * n
+    assert body.join() == bytes(k % 256 for k in range(n))
+    assert body.join() == b""
+
+
+def test_bytes_that_are_forgotten_are_held_no_longer() -> None:
+    body_module = pytest.importorskip("understudy.serve.body")
+    held = Held(100)
+    body = body_module.Body(60, held)
+    body.add(b"x" * 50)
+    with pytest.raises(body_module.ProblemError, match="more than 60 bytes, the limit is 60"):
+        body.add(b"x" * 11)
+    other = body_module.Body(60, held)
+    with pytest.raises(body_module.ProblemError, match="holds 50 bytes"):
+        other.add(b"x" * 51)
+    body.forget()
+    other.forget()
+    assert held.n_bytes == 0

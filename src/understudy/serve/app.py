@@ -177,7 +177,9 @@ def _facts(answer: Anonymized) -> dict[str, str]:
     facts = {f"Understudy-{kind.capitalize()}": str(answer.outcomes.get(kind, 0)) for kind in OUTCOMES}
     facts["Understudy-Seconds"] = f"{answer.seconds:.3f}"
     if answer.notes:
-        facts["Understudy-Notes"] = "; ".join(answer.notes).encode("ascii", "replace").decode()[:MAX_NOTES]
+        facts["Understudy-Notes"] = (
+            " ".join("; ".join(answer.notes).split()).encode("ascii", "replace").decode()[:MAX_NOTES]
+        )
     return facts
 
 

@@ -92,7 +92,7 @@ class Body:
         self.n_bytes = 0
         self._max_bytes = max_bytes
         self._held = held
-        self._chunks: list[bytes] = []
+        self._data = bytearray()  # a list of chunks would take many times their bytes where they are tiny
 
     def add(self, chunk: bytes) -> None:
         """Append a chunk, or raise ProblemError."""
@@ -103,16 +103,16 @@ class Body:
                 503, "busy", f"the server holds {self._held.n_bytes:,} bytes of pictures, and no more fit", retry_s=2
             )
         self.n_bytes += len(chunk)
-        self._chunks.append(chunk)
+        self._data += chunk
 
     def join(self) -> bytes:
-        """The whole body, which is handed over: the chunks are dropped."""
-        whole, self._chunks = b"".join(self._chunks), []
+        """The whole body, which is handed over and not kept here."""
+        whole, self._data = bytes(self._data), bytearray()
         return whole
 
     def forget(self) -> None:
         """Drop what came in, and count it no longer."""
-        self._chunks = []
+        self._data = bytearray()
         self._held.give_back(self.n_bytes)
         self.n_bytes = 0
 
