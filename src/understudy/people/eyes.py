@@ -69,8 +69,8 @@ def behind_skin(body: Body, head: Head, vertices: Floats) -> Floats:
 def build_mouth(body: Body, persona: Persona, head: Head, rng: np.random.Generator) -> list[Mesh]:
     """Teeth and tongue of the model."""
     yellow = 1 - 0.12 * np.clip((persona.age - 30) / 60, 0, 1) * np.array([0.3, 0.7, 1.6])
-    tooth = np.clip(np.array([0.90, 0.86, 0.79]) * rng.uniform(0.88, 1.05) * yellow, 0, 0.95)
-    enamel = Material(color=(tooth[0], tooth[1], tooth[2]), roughness=0.22, subsurface=0.6)
+    tooth = np.clip(np.array([0.93, 0.85, 0.73]) * rng.uniform(0.88, 1.05) * yellow, 0, 0.95)
+    enamel = Material(color=(tooth[0], tooth[1], tooth[2]), roughness=0.22, subsurface=0.25)
     meshes = []
     for row in ("upper", "lower"):
         vertices, faces, _ = compact(head.cage, body.groups[f"helper-{row}-teeth"])

@@ -275,7 +275,7 @@ def tail_or_bun(head: Head, knot: Floats, skin: Surface, rng: np.random.Generato
 def crosses_face(body: Body, head: Head, points: Floats) -> np.ndarray:
     """Which strands (n, K, 3) hang before the middle of the face for more than one point."""
     middle = (np.abs(body.surface[:, 0]) < 0.047) & (body.surface[:, 1] < -0.10)
-    middle &= (body.surface[:, 2] > 0.625) & (body.surface[:, 2] < 0.775)
+    middle &= (body.surface[:, 2] > 0.625) & (body.surface[:, 2] < 0.752)
     tree = cKDTree(head.vertices)
     distance, at = tree.query(points[:, 1:].reshape(-1, 3), distance_upper_bound=0.03)
     over = np.zeros(len(distance), bool)
