@@ -12,9 +12,11 @@ from pathlib import Path
 from understudy import __version__
 from understudy.batch.local import RunSettings
 from understudy.batch.sources import printable
+from understudy.config.bundle import with_bundle
 from understudy.config.compose import compose_config
 from understudy.config.job import AnonymizeJob
 from understudy.config.parts import PartBuilder
+from understudy.config.providers import providers_in_use, require_providers
 from understudy.config.read import read_anonymize
 from understudy.config.schema import Anonymize, Detect
 from understudy.detect.base import Detector
@@ -24,7 +26,7 @@ from understudy.errors import ConfigError, MissingExtraError
 from understudy.guard import FaceGuard
 from understudy.pipeline import Pipeline, PipelineSettings
 from understudy.residual import ResidualScan
-from understudy.runtime.onnx import Session
+from understudy.runtime.onnx import CPU, bound_memory
 from understudy.weights import file_digest, is_here, resolve
 
 _PACKAGES = ("numpy", "Pillow", "opencv-python-headless", "onnxruntime", "hydra-core", "torch", "diffusers", "dlib-bin")
@@ -65,6 +67,8 @@ def build_job(settings: Anonymize) -> Built:
     """
     build = PartBuilder()
     warnings: list[str] = []
+    if settings.runtime.memory_mb is not None:
+        bound_memory(settings.runtime.memory_mb)
     detector = build(settings.detector, "detector")
     residual = _build_residual(build, settings.residual)
     if residual is None:
@@ -81,6 +85,10 @@ def build_job(settings: Anonymize) -> Built:
         policy=build(settings.attributes, "attributes"),
         settings=PipelineSettings(run_seed=settings.seed, n_attempts=settings.n_attempts, context=settings.context),
     )
+    warnings += require_providers(pipeline, fallback=settings.runtime.fallback)
+    if settings.runtime.precision != "fp32" or list(settings.runtime.providers) != [CPU]:
+        used = "; ".join(f"{name}: {what}" for name, what in providers_in_use(pipeline).items())
+        warnings.append(f"runs with precision {settings.runtime.precision} ({used})")
     run_settings = build(settings.runner, "runner")
     if settings.resume == "restart":
         run_settings = replace(run_settings, resume="restart")
@@ -126,7 +134,9 @@ def _build_guard(build: PartBuilder, node: Mapping[str, object], warnings: list[
 
 def build_detector(settings: Detect) -> Detector:
     """Load the detector of ``understudy detect``."""
-    detector: Detector = PartBuilder()(settings.detector, "detector")
+    node = with_bundle(settings.detector, settings.runtime)
+    detector: Detector = PartBuilder()(node, "detector")
+    require_providers({"detector": detector}, fallback=settings.runtime.fallback)
     return detector
 
 
@@ -206,35 +216,3 @@ def _versions() -> Iterator[tuple[str, str]]:
             yield package, version(package)
         except PackageNotFoundError:
             continue
-
-
-def providers_in_use(pipeline: Pipeline) -> dict[str, str]:
-    """What the networks of each part of the pipeline really run on, by the part's name."""
-    found: dict[str, str] = {}
-    for name in ("detector", "residual", "generator", "guard"):
-        said = set()
-        for inner in _reachable(getattr(pipeline, name), set()):
-            if isinstance(inner, Session):
-                said.add(f"onnxruntime, {inner.provider_report}")
-            elif hasattr(inner, "device"):
-                said.add(f"torch on {inner.device}")
-        if said:
-            found[name] = "; ".join(sorted(said))
-    return found
-
-
-def _reachable(part: object, seen: set[int]) -> Iterator[object]:
-    """The objects of understudy that a part holds, itself included."""
-    if id(part) in seen:
-        return
-    seen.add(id(part))
-    if isinstance(part, Mapping):
-        for value in part.values():
-            yield from _reachable(value, seen)
-    elif isinstance(part, list | tuple):
-        for value in part:
-            yield from _reachable(value, seen)
-    elif type(part).__module__.startswith("understudy."):
-        yield part
-        for value in vars(part).values() if hasattr(part, "__dict__") else ():
-            yield from _reachable(value, seen)

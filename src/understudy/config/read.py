@@ -8,6 +8,7 @@ from typing import TypeVar
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
+from understudy.config.bundle import with_bundle_everywhere
 from understudy.config.schema import Anonymize
 from understudy.errors import ConfigError
 
@@ -70,7 +71,7 @@ def read_anonymize(config: DictConfig) -> Anonymize:
             raise ConfigError(f"{key} must be {least} or more, got {getattr(settings, key)}")
     if not settings.context >= 1:
         raise ConfigError(f"context must be 1 or more, got {settings.context}")
-    return settings
+    return with_bundle_everywhere(settings)
 
 
 def as_text(config: DictConfig) -> str:

@@ -290,6 +290,8 @@ class DlibOnnxEmbedder:
     ----------
     min_face_px : float
         Faces whose box has a shorter side cannot be judged.
+    network : str, optional
+        Path of the converted network, as ``understudy export`` writes it; the registry's where left out.
     providers, n_threads
         As in ``open_session``.
 
@@ -301,15 +303,23 @@ class DlibOnnxEmbedder:
 
     name = "dlib_resnet"
 
-    def __init__(self, *, min_face_px: float = 40.0, providers: Sequence[str] = (CPU,), n_threads: int = 1) -> None:
+    def __init__(
+        self,
+        *,
+        min_face_px: float = 40.0,
+        network: str | None = None,
+        providers: Sequence[str] = (CPU,),
+        n_threads: int = 1,
+    ) -> None:
         self.min_face_px = min_face_px
+        self._path = None if network is None else weights.resolve(network)
         try:
-            network = converted_network()
+            found = self._path or converted_network()
         except MissingWeightsError as error:
             raise MissingExtraError(
                 f"no identity embedder: {error}; or `pip install 'understudy[identity]'`"
             ) from error
-        self._session = open_session(network, providers=providers, n_threads=n_threads)
+        self._session = open_session(found, providers=providers, n_threads=n_threads)
 
     def can_judge(
         self, keypoints: NDArray[np.floating], visibility: NDArray[np.floating], xyxy: NDArray[np.floating]
@@ -365,4 +375,6 @@ class DlibOnnxEmbedder:
 
     def digests(self) -> dict[str, str]:
         """SHA-256 of the network in use, by its name in the registry."""
+        if self._path is not None:
+            return {CONVERTED: weights.file_digest(self._path)}
         return {CONVERTED: weights.entry(CONVERTED).sha256}

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import logging
+from collections import Counter
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import lru_cache
 from pathlib import Path
 
@@ -16,6 +17,17 @@ from understudy.errors import ConfigError, InvalidInputError
 
 _LOG = logging.getLogger(__name__)
 CPU = "CPUExecutionProvider"
+SHORT_NAMES = {
+    "cpu": CPU,
+    "cuda": "CUDAExecutionProvider",
+    "tensorrt": "TensorrtExecutionProvider",
+    "openvino": "OpenVINOExecutionProvider",
+    "coreml": "CoreMLExecutionProvider",
+    "directml": "DmlExecutionProvider",
+    "qnn": "QNNExecutionProvider",
+    "xnnpack": "XnnpackExecutionProvider",
+}
+"""Execution providers by the names that configs may use beside onnxruntime's own."""
 
 
 @dataclass(frozen=True)
@@ -25,10 +37,15 @@ class ProviderReport:
     requested: tuple[str, ...]
     running: str
     fell_back: bool
+    shares: Mapping[str, int] = field(default_factory=dict)
+    """Operators that each provider runs; empty where only the CPU was asked for."""
 
     def __str__(self) -> str:
         if self.fell_back:
             return f"asked for {self.requested[0]}, which is not usable here: running on {self.running}"
+        if self.shares:
+            counts = ", ".join(f"{n} operators on {name}" for name, n in sorted(self.shares.items()))
+            return f"running on {self.running} ({counts})"
         return f"running on {self.running}"
 
 
@@ -77,8 +94,9 @@ def open_session(
     ----------
     network : path or bytes
     providers : sequence of str
-        onnxruntime's execution providers in the order of preference. The CPU always comes last; where another one
-        was asked for and is not usable, that is logged as a warning and stands in ``provider_report``.
+        Execution providers in the order of preference, by onnxruntime's names or by ``SHORT_NAMES``. The CPU always
+        comes last; where another one was asked for and is not usable, or runs nothing of this network, that is logged
+        as a warning and stands in ``provider_report``.
     n_threads : int
         Threads of one operator. With a fixed number a picture gives the same bytes every time.
     varying_shapes : bool
@@ -91,20 +109,27 @@ def open_session(
     """
     if n_threads < 1:
         raise ConfigError(f"n_threads must be 1 or more, got {n_threads}")
-    requested = tuple(providers) or (CPU,)
+    requested = tuple(SHORT_NAMES.get(provider, provider) for provider in providers) or (CPU,)
     known = set(onnxruntime.get_all_providers())
     if not set(requested) <= known:
-        raise ConfigError(f"unknown onnxruntime providers {sorted(set(requested) - known)}; known: {sorted(known)}")
+        raise ConfigError(
+            f"unknown onnxruntime providers {sorted(set(requested) - known)}; known: {sorted(known)}; "
+            f"available here: {available_providers()}"
+        )
     available = set(onnxruntime.get_available_providers())
     usable = [name for name in dict.fromkeys((*requested, CPU)) if name in available]
     source = bytes(network) if isinstance(network, bytes) else str(network)
     name = "network" if isinstance(network, bytes) else Path(network).name
     try:
-        session = onnxruntime.InferenceSession(source, _options(n_threads, varying_shapes), providers=usable)
+        options = _options(n_threads, varying_shapes)
+        options.add_session_config_entry("session.record_ep_graph_assignment_info", str(int(usable != [CPU])))
+        session = onnxruntime.InferenceSession(source, options, providers=usable)
     except Exception as error:  # onnxruntime's exception classes are generated and share no public base
         raise ConfigError(f"onnxruntime cannot open {name}: {error}") from error
-    running = session.get_providers()[0]
-    report = ProviderReport(requested, running, fell_back=running != requested[0])
+    running, shares = session.get_providers()[0], {} if usable == [CPU] else _shares(session)
+    if shares and not shares.get(running):
+        running = max(shares, key=lambda provider: shares[provider])
+    report = ProviderReport(requested, running, running != requested[0], shares)
     if report.fell_back:
         _LOG.warning("%s: %s", name, report)
     return Session(
@@ -115,6 +140,41 @@ def open_session(
         provider_report=report,
         _session=session,
     )
+
+
+def available_providers() -> list[str]:
+    """Execution providers of this installation of onnxruntime, the CPU last."""
+    return [str(name) for name in onnxruntime.get_available_providers()]
+
+
+def _shares(session: onnxruntime.InferenceSession) -> dict[str, int]:
+    """How many operators each provider runs, where this onnxruntime can tell."""
+    tell = getattr(session, "get_provider_graph_assignment_info", None)
+    if tell is None:
+        return {}
+    counts: Counter[str] = Counter()
+    for part in tell():
+        counts[str(part.ep_name)] += len(part.get_nodes())
+    return dict(counts)
+
+
+def bound_memory(memory_mb: int) -> None:
+    """Bound what onnxruntime's networks of this process may take together; before the first of them is opened.
+
+    Raises
+    ------
+    ConfigError
+        Networks run without a bound, or with another one, already.
+    """
+    if memory_mb < 1:
+        raise ConfigError(f"memory_mb must be 1 or more, got {memory_mb}")
+    if _BOUND.setdefault("mb", memory_mb) != memory_mb:
+        raise ConfigError(f"onnxruntime is bound to {_BOUND['mb']} MB in this process, it cannot be {memory_mb} MB too")
+    if _register_arena.cache_info().currsize and "used" not in _BOUND:
+        raise ConfigError("onnxruntime runs without a bound in this process already: set memory_mb from the start")
+
+
+_BOUND: dict[str, int] = {}
 
 
 def _options(n_threads: int, varying_shapes: bool) -> onnxruntime.SessionOptions:
@@ -140,5 +200,7 @@ def _register_arena() -> None:
     memory = onnxruntime.OrtMemoryInfo(
         "Cpu", onnxruntime.OrtAllocatorType.ORT_ARENA_ALLOCATOR, 0, onnxruntime.OrtMemType.DEFAULT
     )
-    same_as_requested = onnxruntime.OrtArenaCfg({"arena_extend_strategy": 1})
-    onnxruntime.create_and_register_allocator(memory, same_as_requested)
+    settings = {"arena_extend_strategy": 1}  # as requested
+    if "mb" in _BOUND:
+        settings["max_mem"], _BOUND["used"] = _BOUND["mb"] << 20, 1
+    onnxruntime.create_and_register_allocator(memory, onnxruntime.OrtArenaCfg(settings))
