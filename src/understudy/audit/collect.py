@@ -42,6 +42,8 @@ class Embeddings:
     after: NDArray[np.float32]  # (N, D)
     control: NDArray[np.float32]  # (N, D)
     null: NDArray[np.float32] | None
+    placed: NDArray[np.float32]
+    """(N, D) after, where somebody points out the places of faces that were not found."""
 
 
 @dataclass(frozen=True)
@@ -132,7 +134,7 @@ def collect(
         keypoints=np.concatenate([p.keypoints for p in befores]),
         keypoints_after=_keypoints(befores, afters),
         keypoints_null=None if nulls is None else _keypoints(befores, nulls),
-        embeddings=_embeddings(befores, afters, nulls),
+        embeddings=_embeddings(records, afters, nulls),
         attributes=_attributes(befores, afters, nulls),
         parts=_parts(befores, afters, nulls),
         change=np.concatenate([r.pair.change for r in records]),
@@ -187,11 +189,12 @@ def _keypoints(befores: Sequence[PictureFaces], stage: Stage) -> NDArray[np.floa
     return np.concatenate(placed)
 
 
-def _embeddings(befores: Sequence[PictureFaces], afters: Stage, nulls: Stage | None) -> dict[str, Embeddings]:
+def _embeddings(records: Sequence[PairRecord], afters: Stage, nulls: Stage | None) -> dict[str, Embeddings]:
+    befores = [r.before for r in records]
+    own = [(p, np.arange(len(p))) for p in befores]
     found = {}
     for name in befores[0].embeddings:
-        width = max((p.embeddings[name].shape[1] for p in befores), default=0)
-        own = [(p, np.arange(len(p))) for p in befores]
+        width = max(p.embeddings[name].shape[1] for p in befores)
 
         def stage_of(stage: Stage, of: str = "embeddings", name: str = name, width: int = width) -> NDArray[np.float32]:
             parts = [
@@ -200,8 +203,21 @@ def _embeddings(befores: Sequence[PictureFaces], afters: Stage, nulls: Stage | N
             ]
             return np.concatenate(parts).astype(np.float32)
 
+        after = stage_of(afters)
+        pointed = np.full_like(after, np.nan)
+        start = 0
+        for record in records:
+            values = record.placed.get(name)
+            if values is not None and values.shape[1] == width:
+                pointed[start : start + len(values)] = values
+            start += len(record.before)
+        lost = np.asarray(~np.isfinite(after).all(axis=1), np.bool_)
         found[name] = Embeddings(
-            stage_of(own), stage_of(afters), stage_of(own, "control"), None if nulls is None else stage_of(nulls)
+            before=stage_of(own),
+            after=after,
+            control=stage_of(own, "control"),
+            null=None if nulls is None else stage_of(nulls),
+            placed=np.where(lost[:, None], pointed, after),
         )
     return found
 

@@ -165,6 +165,44 @@ def _attributes(
     )
 
 
+def embed_in_place(
+    view: NDArray[np.uint8],
+    attacks: Sequence[Attack],
+    before: PictureFaces,
+    size: tuple[int, int],
+    rows: NDArray[np.int64],
+) -> dict[str, NDArray[np.float32]]:
+    """Embeddings of a picture after in the places where faces were before.
+
+    Parameters
+    ----------
+    view : (H, W, 3) uint8 sRGB
+        The picture after.
+    attacks : sequence of Attack
+    before : PictureFaces
+    size : (height, width)
+        Of the picture after.
+    rows : (K,) int
+        Faces of before to look at.
+
+    Returns
+    -------
+    dict of (N, D) float32
+        By attacker; NaN for all other faces.
+    """
+    scale = np.array([size[1] / before.size[1], size[0] / before.size[0]])
+    points = before.keypoints[rows] * scale
+    shown = np.isfinite(points).all(axis=2).astype(np.float64)
+    boxes = before.xyxy[rows] * np.tile(scale, 2)
+    found = {}
+    for attack in attacks:
+        embedded = attack.embed(view, boxes, np.nan_to_num(points), shown)
+        values = np.full((len(before), embedded.shape[1]), np.nan, np.float32)
+        values[rows] = embedded
+        found[attack.name] = values
+    return found
+
+
 def describe(reading: Reading, estimator: Estimator) -> AttributeInfo:
     """What a reading is, without its values."""
     return AttributeInfo(

@@ -6,13 +6,14 @@ from collections.abc import Mapping
 
 HOW: Mapping[str, str] = {
     "rank1_rate": "Each face after is searched for among the faces before; the share whose nearest person is the right "
-    "one. A face that the attacker could not find counts as not identified. Beside it: the same with shuffled names.",
+    "one. A face that the attacker could not find counts as not identified; with @place after its name, somebody "
+    "points out where the face was. Beside it: the same with shuffled names.",
     "rank5_rate": "As rank1_rate, among the nearest 5 people; beside it: 5 over the people in the gallery.",
     "rank10_rate": "As rank1_rate, among the nearest 10 people; beside it: 10 over the people in the gallery.",
     "rank50_rate": "As rank1_rate, among the nearest 50 people; beside it: 50 over the people in the gallery.",
-    "raw_rank1_rate": "The same search with other originals of the same people, where enough people have two pictures, or "
-    "else with an altered copy of each face (turned, smaller, compressed, relit): how good the attacker is.",
-    "rank1_rate_gap": "Largest gap of rank1_rate between groups; beside it: the mean gap with labels shuffled over people.",
+    "raw_rank1_rate": "The same search with other originals of the same people, where enough people have two pictures, "
+    "or else with an altered copy of each face (turned, smaller, compressed, relit): how good the attacker is.",
+    "rank1_rate_gap": "Largest gap of rank1_rate between groups; beside it: the mean gap with shuffled labels.",
     "gallery_size": "People in the gallery that are searched.",
     "tar_at_far_1e-2": "Share of true pairs (a face after and its original) more alike than all but 1 in 100 pairs of "
     "different people before. Beside it: the same of the raw control.",

@@ -87,8 +87,7 @@ def grown(mask: NDArray[np.bool_], share: float) -> NDArray[np.bool_]:
         return mask
     _, _, stats, _ = cv2.connectedComponentsWithStats(mask.astype(np.uint8))
     reach = max(2, round(share * float(stats[1:, cv2.CC_STAT_HEIGHT].max())))
-    kernel = cv2.getStructuringElement(cv2.MORPH_ELLIPSE, (2 * reach + 1, 2 * reach + 1))
-    return np.asarray(cv2.dilate(mask.astype(np.uint8), kernel) > 0, np.bool_)
+    return np.asarray(cv2.distanceTransform(1 - mask.astype(np.uint8), cv2.DIST_L2, 5) <= reach, np.bool_)
 
 
 def seen_mask(before: NDArray[np.uint8], after: NDArray[np.uint8], near: NDArray[np.bool_]) -> NDArray[np.bool_]:

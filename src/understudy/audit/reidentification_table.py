@@ -15,6 +15,7 @@ from understudy.audit.retrained import Head, retrain
 from understudy.audit.statistics import Interval
 from understudy.audit.table import NAN, Finding, Row, Status, group_name
 from understudy.audit.verification import FAR_TARGETS, Verification, search_error, verify
+from understudy.errors import InvalidInputError
 
 FAMILY = "reidentification"
 CMC_RANKS = (5, 10, 50)
@@ -115,7 +116,10 @@ def _retrained_finding(attacker: Attacker, head: Head, plan: Plan, *, enough: bo
     if not enough:
         row = Row("rank1_rate", 0, NAN, attribute=rows.attribute, unit="share", status=Status.TOO_FEW)
         return Finding(row)
-    parts = retrain(attacker.after, attacker.before, head, seed=plan.seed)
+    try:
+        parts = retrain(attacker.after, attacker.before, head, seed=plan.seed)
+    except InvalidInputError:  # too few anonymised faces were found for anything to learn from
+        return rows.finding("rank1_rate", Interval(NAN, NAN, NAN), 0, missing=len(attacker.after.subjects))
     found = search_parts(parts, plan)
     chance = found.chance
     return rows.finding(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -13,6 +14,8 @@ from understudy.errors import InvalidInputError
 
 N_BOOT = 1000
 N_PERMUTATIONS = 999
+_KEPT = 16
+"""Sets of draws that are kept, one for each number of subjects: 8 MB each for 1,000 people and 1,000 draws."""
 
 
 @dataclass(frozen=True)
@@ -26,11 +29,11 @@ class Plan:
 
     def draws(self, n_subjects: int) -> Draws:
         """Bootstrap draws over that many subjects."""
-        return draw_subjects(n_subjects, n_boot=self.n_boot, level=self.level, seed=self.seed)
+        return _kept_draws(n_subjects, self.n_boot, self.level, self.seed)
 
     def signs(self, n_subjects: int) -> NDArray[np.float64]:
         """Swaps of paired readings over that many subjects."""
-        return swap_signs(n_subjects, n_permutations=self.n_permutations, seed=self.seed)
+        return _kept_signs(n_subjects, self.n_permutations, self.seed)
 
 
 @dataclass(frozen=True)
@@ -62,6 +65,21 @@ class PermutationResult:
     """95th percentile of the same."""
     p_value: float
     """Share of permutations at least as large, the observed order counted as one; in [1 / (n + 1), 1]."""
+
+
+@lru_cache(maxsize=_KEPT)
+def _kept_draws(n_subjects: int, n_boot: int, level: float, seed: int) -> Draws:
+    """The draws of a report are the same for each of its hundreds of figures: made once for each number of subjects."""
+    draws = draw_subjects(n_subjects, n_boot=n_boot, level=level, seed=seed)
+    draws.counts.setflags(write=False)
+    return draws
+
+
+@lru_cache(maxsize=_KEPT)
+def _kept_signs(n_subjects: int, n_permutations: int, seed: int) -> NDArray[np.float64]:
+    signs = swap_signs(n_subjects, n_permutations=n_permutations, seed=seed)
+    signs.setflags(write=False)
+    return signs
 
 
 def draw_subjects(n_subjects: int, *, n_boot: int = N_BOOT, level: float = LEVEL, seed: int) -> Draws:

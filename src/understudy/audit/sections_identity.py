@@ -20,7 +20,10 @@ from understudy.audit.retrained import retrain
 from understudy.audit.sections import Inputs, Section, guarded
 from understudy.audit.statistics import Interval
 from understudy.audit.table import NAN, Status
+from understudy.errors import InvalidInputError
 
+PLACED = "@place"
+"""After an attacker's name: somebody points out to it the places of faces that it did not find."""
 N_ROC = 80
 """Points of a plotted curve."""
 FRECHET_DRAWS = 200
@@ -39,6 +42,13 @@ def identity_section(inputs: Inputs) -> Section:
         if not part.findings:
             part.row("rank1_rate", NAN, 0, attribute=attack.name, unit="share", missing=inputs.study.n)
         merge(whole, part)
+        found = inputs.study.embeddings[attack.name]
+        if np.isfinite(found.placed).all(axis=1).sum() > np.isfinite(found.after).all(axis=1).sum():
+
+            def place(section: Section, attack: Attack = attack) -> None:
+                _attack_section(section, inputs, attack, placed=True)
+
+            merge(whole, guarded(f"attacker {attack.name}{PLACED}", place))
     return whole
 
 
@@ -55,22 +65,24 @@ def attack_status(inputs: Inputs, attack: Attack) -> Status:
     return Status.SELECTED if attack.embedder.name in inputs.used.embedders else Status.OK
 
 
-def build_attacker(inputs: Inputs, attack: Attack) -> tuple[Attacker, bool]:
+def build_attacker(inputs: Inputs, attack: Attack, *, placed: bool = False) -> tuple[Attacker, bool]:
     """The attacker with gallery, probes and control; whether the control is another picture of the person.
 
     Where enough people have two pictures before, the last one of each is the control and is not in the gallery; else
-    the control is an altered copy of each face.
+    the control is an altered copy of each face. With ``placed``, somebody points out the faces after that were not
+    found: a mosaic or a blur hides a face from a detector, and from nobody who looks.
     """
     found: Embeddings = inputs.study.embeddings[attack.name]
     held = held_out(inputs.subjects, inputs.options.minimum_n)
     gallery = Faces(found.before, inputs.subjects, attack.metric)
-    probes = Faces(found.after, inputs.subjects, attack.metric)
+    probes = Faces(found.placed if placed else found.after, inputs.subjects, attack.metric)
     if held.any():
         control, gallery = gallery.take(held), gallery.take(~held)
     else:
         control = Faces(found.control, inputs.subjects, attack.metric)
     selected = attack_status(inputs, attack) is Status.SELECTED
-    return Attacker(attack.name, gallery, probes, control, selected), bool(held.any())
+    name = f"{attack.name}{PLACED}" if placed else attack.name
+    return Attacker(name, gallery, probes, control, selected), bool(held.any())
 
 
 def held_out(subjects: NDArray[np.int64], minimum_n: int) -> NDArray[np.bool_]:
@@ -83,47 +95,56 @@ def held_out(subjects: NDArray[np.int64], minimum_n: int) -> NDArray[np.bool_]:
     return held
 
 
-def _attack_section(section: Section, inputs: Inputs, attack: Attack) -> None:
+def _attack_section(section: Section, inputs: Inputs, attack: Attack, *, placed: bool = False) -> None:
     options = inputs.options
-    attacker, _ = build_attacker(inputs, attack)
+    attacker, _ = build_attacker(inputs, attack, placed=placed)
     section.findings += attacker_findings(
         attacker, inputs.groupings, inputs.plan, minimum_n=options.minimum_n, far_targets=options.far_targets
     )
     found = search(attacker.after, attacker.before, inputs.plan, max_rank=CMC_LENGTH)
     raw = None if attacker.control is None else search(attacker.control, attacker.before, inputs.plan)
-    _gaps(section, inputs, attack, found)
-    heads: dict[str, list[tuple[Faces, Faces]]] = {}
-    if len(np.unique(inputs.subjects)) >= 2 * options.minimum_n:
-        heads = {head: retrain(attacker.after, attacker.before, head, seed=inputs.plan.seed) for head in HEADS}
-    best: tuple[str, ClosedSet] | None = None
-    for head, parts in heads.items():
-        learnt = search_parts(parts, inputs.plan)
-        if best is None or learnt.rank1.value > best[1].rank1.value:
-            best = head, learnt
+    _gaps(section, inputs, attacker, found)
+    best, parts, learnt = _best_head(attacker, inputs)
     section.plot(
         "cmc",
-        attack.name,
+        attacker.name,
         {
             "raw": None if raw is None else _cmc(raw),
             "anonymised": _cmc(found),
-            "retrained": None if best is None else _cmc(best[1]),
+            "retrained": None if learnt is None else _cmc(learnt),
             "gallery_size": found.gallery_size,
         },
     )
     impostors = _scores(attacker.before, attacker.control or attacker.before, genuine=False)
     section.plot(
         "roc",
-        attack.name,
+        attacker.name,
         {
             "raw": None if attacker.control is None else _roc([(attacker.control, attacker.before)], impostors),
             "anonymised": _roc([(attacker.after, attacker.before)], impostors),
-            "retrained": None if best is None else _roc(heads[best[0]], None),
-            "head": None if best is None else best[0],
+            "retrained": _roc(parts, None) if parts else None,
+            "head": best,
         },
     )
 
 
-def _gaps(section: Section, inputs: Inputs, attack: Attack, found: ClosedSet) -> None:
+def _best_head(attacker: Attacker, inputs: Inputs) -> tuple[str | None, list[tuple[Faces, Faces]], ClosedSet | None]:
+    """The retrained head that identifies most, for the plots; none where nothing can be learnt."""
+    best: tuple[str | None, list[tuple[Faces, Faces]], ClosedSet | None] = (None, [], None)
+    if len(np.unique(inputs.subjects)) < 2 * inputs.options.minimum_n:
+        return best
+    for head in HEADS:
+        try:
+            parts = retrain(attacker.after, attacker.before, head, seed=inputs.plan.seed)
+        except InvalidInputError:
+            return best
+        found = search_parts(parts, inputs.plan)
+        if best[2] is None or found.rank1.value > best[2].rank1.value:
+            best = head, parts, found
+    return best
+
+
+def _gaps(section: Section, inputs: Inputs, attacker: Attacker, found: ClosedSet) -> None:
     """Largest gap between groups, beside what shuffled labels give."""
     for grouping in inputs.groupings:
         gap = group_gap(
@@ -138,12 +159,12 @@ def _gaps(section: Section, inputs: Inputs, attack: Attack, found: ClosedSet) ->
             "rank1_rate_gap",
             gap.observed,
             int(np.isfinite(found.hits).sum()),
-            attribute=f"{attack.name}/{grouping.attribute}",
+            attribute=f"{attacker.name}/{grouping.attribute}",
             unit="share",
             null=gap.floor,
             p=gap.p_value,
             family=FAMILY,
-            status=attack_status(inputs, attack),
+            status=attacker.status,
         )
 
 

@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from understudy.audit.cache import Cache
-from understudy.audit.faces import PictureFaces, Readers, read_picture, seed_of
+from understudy.audit.faces import PictureFaces, Readers, embed_in_place, read_picture, seed_of
 from understudy.audit.folders import Collection
 from understudy.audit.pairing import FacePairing, PicturePairing, pair_faces, pair_pictures
 from understudy.audit.pairs import PairReadings, read_pair, region_mask, seen_mask
@@ -47,6 +47,8 @@ class PairRecord:
     null_pair: PairReadings | None
     faces: FacePairing
     null_faces: FacePairing | None
+    placed: Mapping[str, NDArray[np.float32]]
+    """By attacker, (N, D): embeddings after in the place where the face was before, of faces that were not found."""
     digests: tuple[str, str, str]
     """SHA-256 of the files before, after and in the null edit ("" without)."""
 
@@ -130,6 +132,8 @@ class PairReader:
             after = self._faces(pictures[1])
             null = None if still is None else self._faces(still)
             pair, null_pair = self._pair(files, pictures, still, before)
+            matched = _match(before, after)
+            placed = self._placed(pictures, before, after, matched.lost)
         except UnderstudyError as error:
             return Unreadable(files.name, str(error).removeprefix(f"{files.name}: "))
         except OSError as error:
@@ -141,8 +145,9 @@ class PairReader:
             null,
             pair,
             null_pair,
-            _match(before, after),
+            matched,
             None if null is None else _match(before, null),
+            placed,
             (pictures[0].digest, pictures[1].digest, "" if still is None else still.digest),
         )
 
@@ -154,6 +159,19 @@ class PairReader:
         faces = read_picture(picture.view, self.readers, control_seed=seed_of(picture.digest) if control else None)
         self.cache.put(key, faces.pack())
         return faces
+
+    def _placed(
+        self, pictures: Sequence[_Picture], before: PictureFaces, after: PictureFaces, lost: NDArray[np.int64]
+    ) -> dict[str, NDArray[np.float32]]:
+        """What attackers read where somebody points out the faces that were not found."""
+        if not len(lost):
+            return {}
+        key = self.cache.key("placed", pictures[0].digest, pictures[1].digest)
+        packed = self.cache.get(key)
+        if packed is None:
+            packed = dict(embed_in_place(pictures[1].view, self.readers.attacks, before, after.size, lost))
+            self.cache.put(key, packed)
+        return {name: np.asarray(values, np.float32) for name, values in packed.items()}
 
     def _pair(
         self, files: PairFiles, pictures: Sequence[_Picture], still: _Picture | None, before: PictureFaces

@@ -192,7 +192,7 @@ def _figures(result: AuditResult) -> Table:
     table = Table(title="figures", title_justify="left", box=None, pad_edge=False)
     for name in ("metric", "of", "n", "value", "interval", "null", ""):
         table.add_column(name, justify="right" if name in ("n", "value", "null") else "left", overflow="fold")
-    rows = [row for metric in SHOWN for row in result.table.rows if row.metric == metric and row.group == "overall"]
+    rows = [row for metric in SHOWN for row in result.table.rows if row.metric == metric and _is_main(row)]
     for row in rows[:_MOST_ROWS]:
         table.add_row(
             row.metric,
@@ -204,6 +204,12 @@ def _figures(result: AuditResult) -> Table:
             "" if row.status is Status.OK else str(row.status).replace("_", " "),
         )
     return table
+
+
+def _is_main(row: Row) -> bool:
+    """Whether a row belongs on the screen: of everybody, measured or asked for, and no part of the index."""
+    part = row.metric == "beautification_drift" and row.attribute != "index"
+    return row.group == "overall" and not part and not (row.metric == "residual_share" and row.attribute)
 
 
 def _number(row: Row, value: float) -> str:
