@@ -20,7 +20,7 @@ PROBE = "understudy_probe"
 CONTEXT = 1.1
 """Side of the probe's window over the longer side of the face's region."""
 NUMBERS = ("perceived_age", "perceived_gender_expression", "ita", "yaw", "pitch")
-"""Years; 0 (masculine) to 1 (feminine); degrees. In the order of the network's outputs."""
+"""Years; 0 (masculine) to 1 (feminine); degrees, positive to the subject's left and upwards. The outputs' order."""
 FLAGS = ("glasses", "beard")
 
 
