@@ -27,6 +27,7 @@ from understudy.audit.plots_dots import group_plot
 from understudy.audit.plots_matrix import transition_plot
 from understudy.audit.report import render_page, write_report
 from understudy.audit.report_leads import lead
+from understudy.audit.report_sections import gate_words
 from understudy.audit.report_words import SECTIONS, interval_words, null_words, quantity, value_words, wording
 from understudy.audit.signing import sign_report
 from understudy.errors import InvalidInputError
@@ -280,6 +281,25 @@ def test_an_audit_of_one_row_shows_it_and_the_reason_for_what_is_missing() -> No
     assert "3.1\u202f%" in section(root, "fidelity").said()
     assert "Not measured: No attacker is installed." in section(root, "privacy").said()
     assert "X y: 3." in section(root, "about").said()
+
+
+def test_a_section_whose_rows_have_no_value_tells_why() -> None:
+    row = {**sample_audit()["table"][0], "metric": "rank1_rate", "value": None, "status": "not_measured"}
+    assert lead("privacy", [row]) == ["Not measured: no reading that it rests on could be made."]
+    assert lead("privacy", [{**row, "status": "too_few"}]) == ["Not measured: withheld: too few people."]
+    assert lead("privacy", [row], ["No face was found."]) == ["Not measured: No face was found."]
+
+
+def test_a_gate_is_told_in_plain_words_with_its_limit() -> None:
+    row = {"metric": "tar_at_far_1e-2", "attribute": "dlib", "group": "skin_tone=dark", "n": 60, "unit": "share",
+           "value": 0.2, "ci_low": 0.1, "ci_high": 0.4, "null_value": 0.9, "status": "ok"}  # fmt: skip
+    gate = {"metric": "tar_at_far_1e-2", "limit": 0.1, "rule": "at_most", "row": row}
+    assert gate_words(gate) == (
+        "Accepted as the same person at FAR 1e-2, dlib, skin tone: dark: at most 10\u202f% is wanted; "
+        "found 20\u202f% (interval 10 to 40\u202f%), n\u00a0=\u00a060."
+    )
+    assert gate_words({**gate, "row": None}) == "Accepted as the same person at FAR 1e-2: at most 10\u202f% is wanted."
+    assert gate_words({"name": "privacy"}) == ""
 
 
 def test_a_verdict_that_is_not_given_follows_from_the_gates() -> None:

@@ -46,8 +46,8 @@ def lead(section: str, rows: Sequence[Record], reasons: Sequence[str] = ()) -> l
 def _why_nothing(rows: Sequence[Record]) -> str:
     if not rows:
         return "the audit holds no figure of this kind"
-    states = sorted({status_words(row) for row in rows if status_words(row)})
-    return "; ".join(states) or "no figure has a value"
+    states = sorted({status_words(row) for row in rows if status_words(row)} - {status_words({"status": _WITHHELD[1]})})
+    return "; ".join(states) or "no reading that it rests on could be made"
 
 
 def _of(rows: Sequence[Record], metric: str) -> list[Record]:

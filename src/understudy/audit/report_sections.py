@@ -17,6 +17,7 @@ from understudy.audit.report_leads import lead
 from understudy.audit.report_words import (
     ALIASES,
     METHODS,
+    METRICS,
     QUESTIONS,
     SECTIONS,
     VERDICT_WORDS,
@@ -28,6 +29,7 @@ from understudy.audit.report_words import (
     sentence_case,
     spoken,
     status_words,
+    usual_unit,
     value_words,
     verdict_word,
     wording,
@@ -166,7 +168,7 @@ def gate_words(gate: Mapping[str, Any]) -> str:
     if not metric or limit is None:
         return ""
     row = gate.get("row") or {"metric": metric, "attribute": "", "group": "overall"}
-    unit = str(row.get("unit") or ("share" if str(metric).endswith(("_share", "_rate")) else ""))
+    unit = str(row.get("unit") or usual_unit(str(metric)))
     parts = [wording(str(metric)).title, spoken(str(row["attribute"]))]
     parts.append("" if row["group"] == "overall" else spoken(str(row["group"]).replace("=", ": ", 1)))
     asked = {"at_least": "at least ", "within": "at most \u00b1"}.get(str(gate.get("rule")), "at most ")
@@ -200,7 +202,9 @@ def sentences(found: object) -> tuple[str, ...]:
         return tuple(said)
     if isinstance(found, list | tuple):
         return tuple(part for item in found for part in sentences(item))
-    text = sentence_case(str(found).strip())
+    text = str(found).strip()
+    name, colon, rest = text.partition(": ")
+    text = f"{METRICS[name].title}: {rest}" if colon and name in METRICS else sentence_case(text)
     return (text if text.endswith((".", "!", "?")) else f"{text}.",)
 
 

@@ -193,6 +193,13 @@ def limit_words(limit: float, unit: str) -> str:
     return f"{number(100 * limit)}{THIN}%" if unit == "share" else quantity(limit, unit)
 
 
+def usual_unit(metric: str) -> str:
+    """The unit of a metric, for a limit that is told without a row."""
+    if metric.endswith(("_share", "_rate")) or metric.startswith(("tar_at", "share_drift")):
+        return "share"
+    return "sd" if metric in ("standardised_drift", "beautification_drift") else ""
+
+
 def sentence_case(text: str) -> str:
     """The same with a capital at its start."""
     return text[:1].upper() + text[1:]
@@ -202,7 +209,7 @@ def status_words(row: Mapping[str, Any]) -> str:
     """What a row's status means, in words; empty where it is simply measured."""
     status = str(row.get("status", ""))
     if status == "selected":
-        return _SELECTED_ATTACKER if wording(str(row["metric"])).section == "privacy" else _SELECTED_ESTIMATOR
+        return _SELECTED_ATTACKER if wording(str(row.get("metric"))).section == "privacy" else _SELECTED_ESTIMATOR
     return STATUS_WORDS.get(status, spoken(status))
 
 
