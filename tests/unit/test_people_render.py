@@ -1,12 +1,12 @@
 """Real renders, in the render environment: the same seed gives the same picture, and a stopped run goes on."""
 
-import json
 import os
 import subprocess
 from pathlib import Path
 
 import pytest
 
+from understudy.people.output import LABELS, read_rows
 from understudy.people.render import Settings, parse_arguments
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -36,7 +36,7 @@ def test_the_same_seed_gives_the_same_pictures_and_a_run_goes_on_where_it_stoppe
     render(tmp_path / "b", 1)
     kept = (tmp_path / "b" / "0000" / "000003_0_0.png").stat().st_mtime_ns
     render(tmp_path / "b", 2)
-    rows = {name: [json.loads(line) for line in (tmp_path / name / "labels.jsonl").open()] for name in "ab"}
+    rows = {name: read_rows(tmp_path / name / LABELS) for name in "ab"}
     assert rows["a"] == rows["b"]
     assert {row["index"] for row in rows["a"]} == {3, 4}
     for row in rows["a"]:
