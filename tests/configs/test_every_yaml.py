@@ -15,7 +15,7 @@ from understudy.config.compose import compose_config
 from understudy.config.locations import configs_folder
 from understudy.config.parts import PartBuilder
 from understudy.config.read import read, read_anonymize
-from understudy.config.schema import SCHEMAS, Anonymize, Detect, Export, Runtime, Train
+from understudy.config.schema import SCHEMAS, Anonymize, Audit, Detect, Export, Runtime, Train
 from understudy.config.training import with_tuples
 from understudy.errors import ConfigError, MissingExtraError, MissingWeightsError
 from understudy.generate.base import Generator, Obscurer
@@ -23,8 +23,12 @@ from understudy.pipeline import PipelineSettings
 
 GROUPS = sorted(path.name for path in configs_folder().iterdir() if path.is_dir())
 FILES = [(group, path.stem) for group in GROUPS for path in sorted((configs_folder() / group).glob("*.yaml"))]
-OPTIONAL = {"guard", "residual"}
+OPTIONAL = {"guard", "residual", "second"}
+OF_AUDIT = {"attacker", "second", "estimator", "label_format"}
+LISTED = {"attacker", "estimator"}
+"""Groups of which several files are chosen at once."""
 PATHS = ["input=a", "output=b"]
+AUDIT_PATHS = ["before=a", "after=b", "output=c"]
 
 
 def settings_with(*overrides: str) -> Anonymize:
@@ -36,6 +40,8 @@ def needs(group: str, name: str, tmp_path: Path) -> list[str]:
     if (group, name) == ("generator", "diffusers_inpaint"):
         tiny = pytest.importorskip("tests.tiny_inpaint")
         return [f"generator.model={tiny.make_tiny_inpaint(tmp_path / 'tiny')}"]
+    if (group, name) == ("attacker", "arcface_onnx"):
+        return ["attacker.arcface_onnx.embedder.weights=mobilefacenet_foamliu"]
     return []
 
 
@@ -45,6 +51,10 @@ def node_of(group: str, name: str, tmp_path: Path) -> object:
         key = "denoiser" if group == "schedule" else group
         choice = f"schedule@denoiser={name}" if group == "schedule" else f"network={name}"
         return getattr(read(compose_config("train", ["labels=a", "output=b", choice]), Train, "train"), key)
+    if group in OF_AUDIT:
+        choice = f"{group}=[{name}]" if group in LISTED else f"{group}={name}"
+        overrides = [*AUDIT_PATHS, choice, *needs(group, name, tmp_path)]
+        return getattr(read(compose_config("audit", overrides), Audit, "audit"), group)
     return getattr(settings_with(f"{group}={name}", *needs(group, name, tmp_path)), group)
 
 
@@ -65,9 +75,11 @@ def test_a_file_of_a_group_is_composed_and_built(group: str, name: str, tmp_path
         assert part is None
     elif group == "generator":
         assert isinstance(part, Generator | Obscurer)
-    elif group == "detector":
+    elif group in {"detector", "second"}:
         assert part.name
         assert part.families
+    elif group in LISTED:
+        assert [key for key, value in part.items() if value.name] == [name]
     else:
         assert part is not None
 
@@ -86,7 +98,13 @@ def test_the_default_detect_config_builds() -> None:
 
 @pytest.mark.parametrize(
     ("schema", "paths"),
-    [(Anonymize, PATHS), (Detect, PATHS), (Train, ["labels=a", "output=b"]), (Export, ["model=a"])],
+    [
+        (Anonymize, PATHS),
+        (Detect, PATHS),
+        (Train, ["labels=a", "output=b"]),
+        (Export, ["model=a"]),
+        (Audit, AUDIT_PATHS),
+    ],
 )
 def test_the_defaults_of_the_schema_and_of_the_yaml_are_the_same(schema: type, paths: list[str]) -> None:
     name = schema.__name__.lower()
