@@ -189,3 +189,13 @@ def test_under_a_medical_mask_the_expression_is_not_labelled_and_the_rest_is() -
     bare = picture_labels(replace(persona, worn="none"), geometry(yaw=20), picture, np.ones((100, 100)))
     assert bare["expression"] == 1
     assert bare["skin_tone"] == row["skin_tone"] == ita_bin(float(ita_deg(picture[0, 0])))
+
+
+def test_in_a_profile_the_tone_is_measured_on_the_skin_and_not_beside_it() -> None:
+    persona = replace(sample_persona(0, 0), worn="none")
+    picture = np.full((100, 100, 3), (30, 60, 120), np.uint8)
+    picture[5:20, 5:20] = (200, 150, 120)
+    face = np.zeros((100, 100))
+    face[5:20, 5:20] = 1
+    row = picture_labels(persona, geometry(yaw=75), picture, face)
+    assert row["ita_deg"] == pytest.approx(float(ita_deg(picture[10, 10])), abs=0.01)

@@ -21,7 +21,7 @@ from understudy.people.output import (
     share_of,
     write_head,
 )
-from understudy.train.data import load_records
+from understudy.train.records import load_records
 
 
 def result(index: int, n: int = 2) -> HeadResult:

@@ -25,6 +25,8 @@ MAX_CLIPPED = 0.12
 MAX_HAIR_OVER_EYE = 0.5
 COVERING = ("medical_mask", "hand")
 """Worn where skin tone would be measured: it is measured on what shows."""
+MAX_YAW_OF_PATCHES_DEG = 40.0
+"""Further round, patches on both cheeks leave the face, and tone is measured on what shows, too."""
 BROW_TO_TOP = 0.40
 """How far over the brows a face box reaches, over the distance from brows to chin."""
 
@@ -124,9 +126,11 @@ def picture_labels(
 ) -> dict[str, Any]:
     """Labels of one picture: the subject's attributes, the geometry, and what is measured on the pixels."""
     luma, chroma, _ = skin_color(picture, face)
-    covered = persona.worn in COVERING
-    ita = skin_ita(picture, face) if covered else measure_ita(picture, geometry.xyxy, geometry.keypoints, np.ones(5))
     yaw, pitch, roll = geometry.pose_deg
+    if persona.worn in COVERING or abs(yaw) > MAX_YAW_OF_PATCHES_DEG:
+        ita = skin_ita(picture, face)
+    else:
+        ita = measure_ita(picture, geometry.xyxy, geometry.keypoints, np.ones(5))
     return {
         **{name: _rounded(value) for name, value in persona.labels().items() if name != "expression"},
         "subject": f"{persona.seed}-{persona.index:06d}",
