@@ -20,10 +20,11 @@ def folder_of(tmp_path: Path, n_heads: int) -> Path:
         stem = f"0000/{index:06d}_0"
         picture = png_bytes(np.full((2, 2, 3), index, np.uint8))
         row = {
-            "file": f"{stem}_0.png", "masks": f"{stem}_masks.png", "linear": None, "index": index, "age": 20.0 + index,
+            "file": f"{stem}_0.png", "masks": f"{stem}_masks.png", "foreground": f"{stem}_alpha.png", "linear": None, "index": index, "age": 20.0 + index,
             "keypoints": [[1.0, 2.0]] * 5, "light": {"key": [1, 1, 1]},
         }  # fmt: skip
-        write_head(folder, HeadResult(index, {f"{stem}_0.png": picture, f"{stem}_masks.png": picture}, [row]))
+        names = (f"{stem}_0.png", f"{stem}_masks.png", f"{stem}_alpha.png")
+        write_head(folder, HeadResult(index, dict.fromkeys(names, picture), [row]))
     return folder
 
 
@@ -32,7 +33,7 @@ def test_the_files_of_a_picture_share_a_key_and_stand_together(tmp_path: Path) -
     with tarfile.open(tmp_path / "out" / "people-00000.tar") as tar:
         names = tar.getnames()
         label = json.loads(tar.extractfile("000001_0_0.json").read())
-    assert names == [f"00000{i}_0_0.{kind}" for i in (0, 1) for kind in ("png", "json", "masks.png")]
+    assert names == [f"00000{i}_0_0.{kind}" for i in (0, 1) for kind in ("png", "json", "alpha.png", "masks.png")]
     assert label["age"] == 21.0
     assert sorted(p.name for p in (tmp_path / "out").iterdir()) == [
         "labels.parquet", "people-00000.tar", "people-00001.tar",

@@ -40,6 +40,6 @@ def test_the_same_seed_gives_the_same_pictures_and_a_run_goes_on_where_it_stoppe
     assert rows["a"] == rows["b"]
     assert {row["index"] for row in rows["a"]} == {3, 4}
     for row in rows["a"]:
-        for kind in ("file", "masks", "linear"):
+        for kind in ("file", "foreground", "masks", "linear"):
             assert (tmp_path / "a" / row[kind]).read_bytes() == (tmp_path / "b" / row[kind]).read_bytes()
     assert (tmp_path / "b" / "0000" / "000003_0_0.png").stat().st_mtime_ns == kept

@@ -36,10 +36,11 @@ def unique_rows(folder: Path) -> list[dict[str, Any]]:
 
 
 def members(folder: Path, row: dict[str, Any]) -> Iterator[tuple[str, bytes]]:
-    """Files of one picture in a shard: its key with .png and .json; masks and linear light with each view's first."""
+    """Files of one picture in a shard: its key with .png, .json, .alpha.png, .masks.png, .linear.npz."""
     key = Path(row["file"]).stem
     yield f"{key}.png", (folder / row["file"]).read_bytes()
     yield f"{key}.json", json.dumps(row, sort_keys=True).encode()
+    yield f"{key}.alpha.png", (folder / row["foreground"]).read_bytes()
     yield f"{key}.masks.png", (folder / row["masks"]).read_bytes()
     if row.get("linear"):
         yield f"{key}.linear.npz", (folder / row["linear"]).read_bytes()

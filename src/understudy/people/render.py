@@ -119,6 +119,7 @@ def render_view(
         result.rows.append(
             {
                 "file": name,
+                "foreground": f"{stem}_alpha.png",
                 "masks": f"{stem}_masks.png",
                 "linear": f"{stem}_linear.npz" if settings.keep_linear else None,
                 "view": view,
@@ -129,6 +130,7 @@ def render_view(
             }
         )
     if kept:
+        result.files[f"{stem}_alpha.png"] = png_bytes(np.asarray(passes.alpha * 255 + 0.5, np.uint8))
         result.files[f"{stem}_masks.png"] = png_bytes(masks_picture(passes))
         if settings.keep_linear:
             result.files[f"{stem}_linear.npz"] = npz_bytes(**linear_arrays(passes))
