@@ -8,7 +8,7 @@ import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cache
-from importlib import resources
+from importlib import metadata, resources
 from typing import TYPE_CHECKING, Any
 
 import understudy
@@ -121,7 +121,7 @@ def _sheet(page: bytes) -> bytes | None:
 @cache
 def renderer() -> str:
     """The version of understudy, and a digest of all that a page is drawn with: equal where pages come out equal."""
-    digest = hashlib.sha256()
+    digest = hashlib.sha256(metadata.version("jinja2").encode())
     folder = resources.files("understudy.audit")
     names = [item.name for item in folder.iterdir() if re.fullmatch(r"(report|plots).*\.py", item.name)]
     for name in sorted(names):
