@@ -20,7 +20,8 @@ def folder_of(tmp_path: Path, n_heads: int) -> Path:
         stem = f"0000/{index:06d}_0"
         picture = png_bytes(np.full((2, 2, 3), index, np.uint8))
         row = {
-            "file": f"{stem}_0.png", "masks": f"{stem}_masks.png", "foreground": f"{stem}_alpha.png", "linear": None, "index": index, "age": 20.0 + index,
+            "file": f"{stem}_0.png", "masks": f"{stem}_masks.png", "foreground": f"{stem}_alpha.png",
+            "linear": None, "index": index, "age": 20.0 + index,
             "keypoints": [[1.0, 2.0]] * 5, "light": {"key": [1, 1, 1]},
         }  # fmt: skip
         names = (f"{stem}_0.png", f"{stem}_masks.png", f"{stem}_alpha.png")
