@@ -82,11 +82,11 @@ def build_lashes(body: Body, persona: Persona, head: Head, rng: np.random.Genera
             rim = lid_margin(body, head, eye, upper)
             if len(rim) < 4:
                 continue
-            n = 160 if upper else 70
+            n = 120 if upper else 50
             i = rng.integers(0, len(rim) - 1, n)
             share = rng.random(n)[:, None]
             root = rim[i] * (1 - share) + rim[i + 1] * share
-            length = rng.uniform(0.006, 0.0095, n) if upper else rng.uniform(0.003, 0.006, n)
+            length = rng.uniform(0.0045, 0.0075, n) if upper else rng.uniform(0.0025, 0.0045, n)
             length = length * (1.1 if persona.feminine else 0.75)
             outward = ((root - eye[0]) @ right / eye[1])[:, None] * right * 0.5
             direction = front[None] + outward + (0.15 if upper else -0.35) * up[None]
@@ -94,7 +94,7 @@ def build_lashes(body: Body, persona: Persona, head: Head, rng: np.random.Genera
             k = np.linspace(0, 1, 5)[None, :, None]
             bend = up * (1 if upper else -0.5)
             grown = root[:, None] + length[:, None, None] * (direction[:, None] * k + bend[None, None] * 0.7 * k**2)
-            strands.append(Strands(grown, 0.00013 * np.array([1.3, 1.1, 0.9, 0.6, 0.2])[None] * np.ones((n, 1))))
+            strands.append(Strands(grown, 0.0001 * np.array([1.3, 1.1, 0.9, 0.6, 0.2])[None] * np.ones((n, 1))))
     return strands
 
 

@@ -74,7 +74,7 @@ def skin_mesh(
 ) -> Mesh:
     """The skin, tinted under hair and brows."""
     scalp = (groom.scalp * (0.96 if groom.strands else 0.5))[:, None]
-    albedo = skin.albedo * (1 - scalp) + scalp * (0.65 * color.color + 0.05 * skin.albedo)
+    albedo = skin.albedo * (1 - scalp) + scalp * (0.3 * color.color + 0.12 * skin.albedo)
     under = (brows * 0.45)[:, None]
     albedo = albedo * (1 - under) + under * (0.8 * color.color + 0.1 * albedo)
     material = Material(

@@ -96,7 +96,7 @@ def paint_lips(body: Body, persona: Persona, albedo: Floats, rng: np.random.Gene
     """Lips, the inside of the mouth, eye shadow."""
     lips = albedo * np.exp(-np.array([0.15, 0.75, 0.6]) * rng.uniform(0.4, 0.95))
     if persona.lipstick:
-        lips = 0.3 * lips + 0.7 * LIPSTICKS[rng.integers(len(LIPSTICKS))]
+        lips = 0.4 * lips + 0.6 * (1 - 0.75 * persona.melanin) * LIPSTICKS[rng.integers(len(LIPSTICKS))]
     share = smooth_step(0.2, 0.8, body.regions["lips"])[:, None]
     albedo = albedo * (1 - share) + lips * share
     inside = smooth_step(0.3, 0.8, body.regions["inside_mouth"])[:, None]

@@ -215,17 +215,17 @@ def cap(body: Body, head: Head, rng: np.random.Generator) -> Worn:
         hair_below_deg=float(rim.mean()) + 6,
     )
     if peaked:
-        worn.meshes.append(peak(shell, head, elevation, rim, base, rng))
+        worn.meshes.append(peak(shell, head, rim, base, rng))
     return worn
 
 
-def peak(shell: Shell, head: Head, elevation: Floats, rim: Floats, base: Floats, rng: np.random.Generator) -> Mesh:
-    """The peak of a cap: a curved sheet forward of its rim."""
-    above = np.abs(elevation - rim).reshape(N_ELEVATIONS, N_AZIMUTHS)
+def peak(shell: Shell, head: Head, rim: Floats, base: Floats, rng: np.random.Generator) -> Mesh:
+    """The peak of a cap: a curved sheet forward of its rim, whose elevation (E A,) is the same down each column."""
     columns = np.arange(N_AZIMUTHS // 2 - 28, N_AZIMUTHS // 2 + 29)
-    edge = np.stack(
-        [shell.points[np.argmin(above[:, c]), c] + 0.010 * shell.outward[np.argmin(above[:, c]), c] for c in columns]
-    )
+    row = (rim[columns] + 91) / 180 * N_ELEVATIONS - 0.5
+    low, share = np.floor(row).astype(int), (row % 1)[:, None]
+    widened = shell.points + 0.010 * shell.outward
+    edge = (1 - share) * widened[low, columns] + share * widened[low + 1, columns]
     t = np.linspace(-1, 1, len(columns))
     reach = rng.uniform(0.055, 0.075) * np.sqrt(np.clip(1 - t**2, 0, 1)) ** 0.8
     forward = head.to_world(np.array([0, -1.0, -0.22]))
