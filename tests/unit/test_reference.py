@@ -13,6 +13,7 @@ from understudy.diffusion.reference import (
     mirrored_shape,
     shape_distance,
     shape_of,
+    transfer_detail,
     warp,
 )
 from understudy.errors import InvalidInputError
@@ -109,3 +110,27 @@ def test_a_bank_with_missing_rows_is_refused() -> None:
         ReferenceBank(
             bank.files, bank.ends, bank.keypoints[:1], bank.ellipses, bank.tags, bank.mean_keypoints, bank.subjects
         )
+
+
+def test_detail_of_the_reference_itself_changes_nothing() -> None:
+    """Where the drawn picture is the reference, its own structure under its own light is itself again."""
+    rng = np.random.default_rng(0)
+    picture = cv2.GaussianBlur(rng.integers(40, 220, (64, 64, 3)).astype(np.uint8), (0, 0), 1.0)
+    cover = np.zeros((64, 64), np.bool_)
+    cover[12:52, 12:52] = True
+    same = transfer_detail(picture, picture, cover, sigma_px=5, share=1.0)
+    assert np.abs(same.astype(int) - picture).max() <= 2
+
+
+def test_detail_comes_from_the_reference_and_light_from_what_was_drawn() -> None:
+    """A dim stripe on a bright reference shows on a dark drawing at the same ratio; outside the cover nothing moves."""
+    reference = np.full((64, 64, 3), 200, np.uint8)
+    reference[30:33] = 100
+    drawn = np.full((64, 64, 3), (80, 60, 40), np.uint8)
+    cover = np.zeros((64, 64), np.bool_)
+    cover[8:56, 8:56] = True
+    made = transfer_detail(drawn, reference, cover, sigma_px=6, share=1.0)
+    np.testing.assert_array_equal(made[:5], drawn[:5])
+    assert made[31, 32, 0] < 0.72 * made[44, 32, 0]
+    assert abs(float(made[44, 32, 0]) / made[44, 32, 2] - 2) < 0.15
+    np.testing.assert_array_equal(transfer_detail(drawn, reference, cover, sigma_px=6, share=0.0), drawn)

@@ -41,6 +41,12 @@ class ModelConfig:
     shift: float = 1.0
     noise_scale: float = 1.0
     """Standard deviation of the noise that sampling starts from; under 1 it is calmer than what training saw."""
+    residual: bool = False
+    """Whether the denoiser's output is what has to be added to the context's latents to get the clean ones."""
+    detail: float = 0.0
+    """Share of the fine structure that comes from the reference, where there is one."""
+    detail_sigma_px: float = 5.0
+    """What is finer than a blur of that width, px."""
     format: int = FORMAT
 
     @property

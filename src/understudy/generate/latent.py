@@ -23,6 +23,7 @@ from understudy.diffusion.networks import (
     pixels_from_network,
     pixels_to_network,
 )
+from understudy.diffusion.reference import transfer_detail
 from understudy.diffusion.sampler import sample
 from understudy.errors import GenerationError, InvalidInputError, MissingWeightsError
 from understudy.runtime.onnx import CPU, open_session
@@ -194,10 +195,9 @@ class LatentDiffusionGenerator:
         keypoints = condition.keypoints[: config.n_keypoints] - np.float32(config.margin_px)
         visibility = condition.visibility[: config.n_keypoints]
         context = condition.context[inner, inner]
-        if self._references is not None:
-            places = keypoints if len(visibility) and (visibility > 0).all() else None
-            chosen = self._references.draw(seed, places, [wanted.get(name) for name in config.style_tags])
-            laid, cover = self._references.lay(*chosen, places, len(mask))
+        reference = self._reference(condition, seed)
+        if reference is not None:
+            laid, cover = reference
             context = np.where((mask & cover)[..., None], laid, context)
         planes = condition_planes(
             mask[None],
@@ -217,11 +217,24 @@ class LatentDiffusionGenerator:
             "noise": noise * np.float32(config.noise_scale),
         }
 
+    def _reference(self, condition: Condition, seed: int) -> tuple[NDArray[np.uint8], NDArray[np.bool_]] | None:
+        """The rendered face that the sampler starts from, in the networks' window, and where it shows its subject."""
+        if self._references is None:
+            return None
+        config = self.config
+        visibility = condition.visibility[: config.n_keypoints]
+        keypoints = condition.keypoints[: config.n_keypoints] - np.float32(config.margin_px)
+        places = keypoints if len(visibility) and (visibility > 0).all() else None
+        wanted = asdict(condition.attributes)
+        index, mirror = self._references.draw(seed, places, [wanted.get(name) for name in config.style_tags])
+        return self._references.lay(index, mirror, places, self.crop_size - 2 * config.margin_px)
+
     def _one(self, condition: Condition, seed: int) -> Generated:
         given, networks, config = self.prepare(condition, seed), self.networks, self.config
         context, planes, style = networks.encode(given["pixels"]), given["planes"], given["style"]
+        base = context if config.residual else np.float32(0)
         latents = sample(
-            lambda x, time: networks.denoise(x, context, planes, style, time),
+            lambda x, time: networks.denoise(x, context, planes, style, time) + base,
             given["noise"],
             self.n_steps,
             config.shift,
@@ -230,6 +243,9 @@ class LatentDiffusionGenerator:
         if not np.isfinite(values).all():
             raise GenerationError(f"the model's output for seed {seed} is not finite")
         middle = pixels_from_network(values)[0]
+        reference = self._reference(condition, seed) if config.detail else None
+        if reference is not None:
+            middle = transfer_detail(middle, *reference, sigma_px=config.detail_sigma_px, share=config.detail)
         made = np.pad(middle, ((config.margin_px,) * 2, (config.margin_px,) * 2, (0, 0)), "edge")
         # also around the mask: how the network draws what is known there tells the blender how far its colours are off
         inner = slice(config.margin_px, self.crop_size - config.margin_px)

@@ -43,6 +43,8 @@ class DenoiserSettings:
     """A latent channel counts by its standard deviation in pixels to this power."""
     shift: float = 4.0
     """Of the times, towards the noise: neighbouring cells are alike, so that much is settled early."""
+    residual: bool = False
+    """Whether the network's output is added to the context's latents: what a reference shows is then there already."""
     least_time: float = 0.7
     """A sample counts by one over the square of its time, but not of a time under this."""
 
@@ -180,6 +182,7 @@ def train_denoiser(
         noisy = torch.lerp(target, noise, time[:, None, None, None])
         style = _shaken(network.styles[torch.from_numpy(bank.subject)[rows]], settings, random)
         clean = network.denoiser(noisy, context, planes, style, time)
+        clean = clean + context if settings.residual else clean
         weight = latents.weight[rows] / time.clamp_min(settings.least_time).square()[:, None, None, None]
         loss = flow_matching_loss(clean * importance, target * importance, weight)
         return {"loss": loss + 1e-4 * style.square().mean(), "flow": loss}
@@ -199,6 +202,7 @@ def train_denoiser(
             "seed": seed, "n_crops": len(bank.pixels), "batch_size": schedule.batch_size,
             "learning_rate": schedule.learning_rate, "channels": list(settings.channels),
             "style_channels": settings.style_channels, "n_categories": list(settings.n_categories),
+            "residual": settings.residual,
         },
         n_workers=n_workers,
         save_every=save_every,

@@ -123,6 +123,7 @@ def train_model(
         margin_cells=margin_cells,
         shift=settings.shift,
         noise_scale=noise_scale,
+        residual=settings.residual,
     )
     if sharpen is not None:
         rows = np.random.default_rng(seed).integers(0, len(bank.pixels), (sharpening or SharpenSettings()).n_sampled)

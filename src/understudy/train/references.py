@@ -38,12 +38,12 @@ def change_light(rng: np.random.Generator, picture: NDArray[np.uint8]) -> NDArra
     """Other exposure, colours and shading, as a reference has that was rendered elsewhere; the alpha stays."""
     value = picture[..., :3].astype(np.float32) / 255
     height, width = value.shape[:2]
-    coarse = rng.normal(0, 0.3, (3, 3)).astype(np.float32)
+    coarse = rng.normal(0, 0.18, (3, 3)).astype(np.float32)
     shading = cv2.resize(coarse, (width, height), interpolation=cv2.INTER_CUBIC)
-    value = value ** rng.uniform(0.6, 1.6) * np.exp(shading)[..., None] * rng.uniform(0.65, 1.4)
-    value = value * rng.uniform(0.82, 1.18, 3).astype(np.float32)
+    value = value ** rng.uniform(0.75, 1.35) * np.exp(shading)[..., None] * rng.uniform(0.75, 1.25)
+    value = value * rng.uniform(0.9, 1.1, 3).astype(np.float32)
     grey = value.mean(axis=2, keepdims=True)
-    value = np.clip(grey + (value - grey) * rng.uniform(0.6, 1.35), 0, 1)
+    value = np.clip(grey + (value - grey) * rng.uniform(0.7, 1.25), 0, 1)
     return np.dstack([(value * 255).astype(np.uint8), picture[..., 3]])
 
 
@@ -89,7 +89,7 @@ def lay_reference(
     if mirror:
         picture, points, ellipse = mirrored(picture, points, ellipse)
     scale = float(np.abs(shape_radius(goal)))
-    shaken = np.asarray(goal, np.float64) + rng.normal(0, 0.045 * scale, goal.shape)
+    shaken = np.asarray(goal, np.float64) + rng.normal(0, 0.03 * scale, goal.shape)
     return warp(picture, points, ellipse, shaken, size)
 
 

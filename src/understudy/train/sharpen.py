@@ -115,6 +115,7 @@ def _sample(unet: nn.Module, noise: Tensor, told: Tensor, style: Tensor, config:
     def denoise(x: NDArray[np.float32], time: float) -> NDArray[np.float32]:
         joined = torch.cat([torch.from_numpy(x), told], dim=1)
         clean: Tensor = unet(joined, torch.full((len(joined),), time * 1000), class_labels=style).sample
+        clean = clean + told[:, : x.shape[1]] if config.residual else clean
         return np.asarray(clean.numpy(), np.float32)
 
     return torch.from_numpy(sample(denoise, noise.numpy(), config.n_steps, config.shift))
