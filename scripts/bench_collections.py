@@ -144,7 +144,8 @@ def measure(sizes: Sequence[int], folder: Path) -> str:
     missed = "" if rate >= TARGET else f"; by CPU time, which counts no waiting for a core, {free:,.0f}"
     verdict = f"Restart over {sizes[-1]:,}: {rate:,.0f} a second by the clock, target {TARGET:,}"
     verdict += ": met." if rate >= TARGET else f": missed under this load{missed}."
-    last = f"Growth of the peak from {sizes[0]:,} to {sizes[-1]:,} pictures: {growth:+.1f} % (limit 10 %). {verdict} {merged}"
+    grown = f"Growth of the peak from {sizes[0]:,} to {sizes[-1]:,} pictures: {growth:+.1f} % (limit 10 %)."
+    last = f"{grown} {verdict} {merged}"
     return "\n".join([intro, "", head, "|---|---|---|---|---|---|", *rows, "", last])
 
 
