@@ -116,7 +116,7 @@ def require_empty(folder: Path) -> None:
     try:
         if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
             raise OutputError(f"output {str(folder)!r} is there already and not empty: give the name of a new folder")
-        base = next(parent for parent in (folder, *folder.absolute().parents) if parent.is_dir())
+        base = next(parent for parent in (folder, *folder.absolute().parents) if parent.exists())
         with tempfile.TemporaryDirectory(prefix=f".{folder.name}.", dir=base):
             pass
     except OSError as error:
