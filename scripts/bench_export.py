@@ -2,7 +2,7 @@
 
     python scripts/bench_export.py BUNDLE PICTURES [N]
 
-BUNDLE is what ``understudy export`` wrote, PICTURES a folder of portraits (for looking only: nothing is fitted on them).
+BUNDLE is what ``understudy export`` wrote, PICTURES a folder of portraits (looked at only: nothing is fitted on them).
 Milliseconds are medians of CPU time of one thread, turn by turn in one run; only their ratios mean something on a busy
 machine. Whole understudies are made in each precision with the same seeds, and judged by dlib's embedder (distance to
 the original), CenterFace (face found, keypoints) and MTCNN (face found).
