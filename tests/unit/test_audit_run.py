@@ -19,7 +19,7 @@ from understudy.audit.signing import sign_report
 from understudy.audit.table import Status
 from understudy.errors import InvalidInputError
 
-N = 40
+N = 24
 NAMES = [f"{i:02d}.png" for i in range(N)]
 
 
@@ -30,7 +30,7 @@ def faces(start: int = 0) -> dict[str, NDArray[np.uint8]]:
 def audit(
     before: Path, after: Path, null: Path | None = None, *, used: Used | None = None, **settings: object
 ) -> AuditResult:
-    options = Options(plan=Plan(seed=0, n_boot=60, n_permutations=99), groups=("tone",))
+    options = Options(plan=Plan(seed=0, n_boot=40, n_permutations=49), groups=("tone",))
     given = {"options": options, "readers": stand_ins(), **settings}
     job = AuditJob(before=str(before), after=str(after), **given)  # type: ignore[arg-type]  # each of its own type
     return run_audit(
@@ -63,7 +63,7 @@ def test_pictures_that_did_not_change_are_all_recognised_and_all_residual(before
 
 def test_other_faces_in_their_place_are_recognised_by_chance_and_none_is_residual(before: Path, tmp_path: Path) -> None:
     result = audit(before, write(tmp_path / "after", faces(1000)))
-    assert value(result, "rank1_rate", "colours") <= 0.15
+    assert value(result, "rank1_rate", "colours") <= 0.2
     assert value(result, "residual_share") == 0.0
     assert value(result, "face_lost_share") == 0.0
     assert value(result, "raw_rank1_rate", "colours") > 0.8
@@ -177,7 +177,7 @@ def test_labels_make_groups_and_people_with_two_pictures_are_the_raw_control(bef
     lines = ["picture,person,side", *(f"{n},p{i // 2},{'left' if i % 4 < 2 else 'right'}" for i, n in enumerate(NAMES))]
     labels = tmp_path / "labels.csv"
     labels.write_text("\n".join(lines))
-    options = Options(plan=Plan(seed=0, n_boot=60, n_permutations=99))
+    options = Options(plan=Plan(seed=0, n_boot=40, n_permutations=49))
     result = audit(
         before,
         write(tmp_path / "after", faces()),

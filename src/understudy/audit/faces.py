@@ -222,7 +222,8 @@ def _beauty(
         face = align(view, points)
         if face is None:
             continue
-        parts[i] = [measure(face, None, float(ages[i]))[name] for name in PARTS] if i < len(ages) else parts[i]
+        measured = measure(face, None, float(ages[i]))
+        parts[i] = [measured[name] for name in PARTS]
         small[i] = small_face(face)
     return parts, small
 

@@ -148,6 +148,7 @@ def run_audit(
         used=used,
         labels=labels,
         joined=joined,
+        second=second,
     )
     whole = Section()
     for name, make in SECTIONS.items():

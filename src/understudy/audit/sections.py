@@ -18,6 +18,7 @@ from understudy.audit.resampling import Plan
 from understudy.audit.statistics import Interval
 from understudy.audit.table import NAN, Finding, Row, Status
 from understudy.audit.verification import FAR_TARGETS
+from understudy.detect.base import Detector
 from understudy.errors import InvalidInputError
 
 PERCEIVED = "perceived "
@@ -52,6 +53,14 @@ class Inputs:
     used: Used
     labels: Labels | None
     joined: JoinedLabels | None
+    second: Detector | None = None
+    """The second detector."""
+
+    @property
+    def second_status(self) -> Status:
+        """Of what the second detector says: selected where the anonymiser worked with the same one."""
+        shared = self.second is not None and bool(self.second.families & self.used.detectors)
+        return Status.SELECTED if shared else Status.OK
 
     @property
     def plan(self) -> Plan:

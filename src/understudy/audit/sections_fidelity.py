@@ -57,10 +57,18 @@ def residual_section(inputs: Inputs) -> Section:
             similarity_over=threshold,
         )
         judged = int((np.isfinite(change) | np.isfinite(np.concatenate([similarity, extra]))).sum())
-        section.row("residual_share", found.share, judged, unit="share", missing=len(change) - judged)
+        status = inputs.second_status
+        n_missing = len(change) - judged
+        section.row("residual_share", found.share, judged, unit="share", missing=n_missing, status=status)
         for name, hits in (("unchanged", found.unchanged), ("recognised", found.recognised)):
             share = _share(hits.astype(float), subjects, inputs.plan)
-            section.row("residual_share", share, len(change), attribute=name, unit="share")
+            section.row("residual_share", share, len(change), attribute=name, unit="share", status=status)
+        if inputs.second is None:
+            section.missing.append(
+                "residual faces: no second detector; people whom the first one misses are not counted"
+            )
+        elif status is Status.SELECTED:
+            section.missing.append(f"residual faces: the anonymiser worked with {inputs.second.name} too")
         if len(extra):
             missed = _share(found.unchanged[study.n :].astype(float), subjects[study.n :], inputs.plan)
             section.row("residual_share", missed, len(extra), attribute="second detector only", unit="share")
