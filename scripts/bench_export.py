@@ -112,11 +112,14 @@ def main() -> None:
     known = faces(pictures, n, whole.crop_size)
     made = {name: [g([c], [seed])[0].pixels for seed, (c, _) in enumerate(known)] for name, g in generators.items()}
     times = step_times(generators, known[0][0])
-    lines = [
+    intro = (
         f"Made by `python scripts/bench_export.py`: {len(known)} portraits (one face each, for looking only), the same "
         f"seeds in every row, no guard; {whole.n_steps} steps unless said. PSNR is that of the pixels under the masks "
         f"against fp32 with {whole.n_steps} steps, data range 255. Milliseconds are medians of CPU time of one thread, "
-        f"turn by turn in one run on a busy machine: trust the ratios. {_machine()}",
+        f"turn by turn in one run on a busy machine: trust the ratios. {_machine()}"
+    )
+    lines = [
+        intro,
         "",
         HEAD,
         "|---|---|---|---|---|---|---|---|---|---|",

@@ -61,8 +61,8 @@ class OnnxNetworks:
         for path in paths.values():
             if not path.is_file():
                 raise MissingWeightsError(
-                    f"{path} is not there: `understudy export model={folder} output=DIR precisions=[{precision}]` "
-                    "makes it, then say bundle=DIR; or use runtime=torch"
+                    f"{path} is not there: `understudy export model={folder} output=DIR` "
+                    "makes it, then say runtime.bundle=DIR; or use runtime=torch"
                 )
         sessions = {name: open_session(path, providers=providers, n_threads=n_threads) for name, path in paths.items()}
         self._encoder, self._denoiser, self._decoder = (sessions[name] for name in ONNX_PARTS)
