@@ -39,6 +39,10 @@ class Subject:
     attributes: Attributes
     reference: Reference | None
     found_by: str
+    seed_key: int
+    """What the region's seeds are drawn for: the index in a picture, the track in a film."""
+    fill: str = ""
+    """Why this region is filled without an attempt; empty where it is generated."""
 
     @property
     def shorter_side(self) -> float:
@@ -68,7 +72,13 @@ class Canvas:
         self.error: UnderstudyError | None = None
 
     def add(
-        self, found: Detections, i: int, attributes: Attributes, reference: Reference | None, found_by: str
+        self,
+        found: Detections,
+        i: int,
+        attributes: Attributes,
+        reference: Reference | None,
+        found_by: str,
+        fill: str = "",
     ) -> Subject:
         """Make a subject of detection i; nothing is erased yet."""
         shape = face_shape(found.xyxy[i], found.keypoints[i], found.visibility[i])
@@ -84,6 +94,8 @@ class Canvas:
             attributes=attributes,
             reference=reference,
             found_by=found_by,
+            seed_key=int(found.subject_id[i]) if found_by == "primary" else len(self.subjects),
+            fill=fill,
         )
         self.subjects.append(subject)
         return subject

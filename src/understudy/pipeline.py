@@ -106,6 +106,7 @@ class Pipeline:
         sources: Sequence[SourceImage],
         detections: Sequence[Detections],
         attributes: Sequence[Sequence[Attributes]] | None = None,
+        fill: Sequence[Mapping[int, str]] | None = None,
     ) -> list[AnonymizedImage | UnderstudyError]:
         """Replace everybody in a micro-batch of pictures.
 
@@ -114,6 +115,8 @@ class Pipeline:
         sources, detections : one entry a picture
         attributes : optional
             Attributes of every detection, in place of those that the policy reads.
+        fill : optional
+            For each picture, the detections that are filled without an attempt, with the reason.
 
         Returns
         -------
@@ -124,7 +127,8 @@ class Pipeline:
         canvases: list[Canvas | UnderstudyError] = []
         for i, (source, found) in enumerate(zip(sources, detections, strict=True)):
             try:
-                canvases.append(self._start(source, found, None if attributes is None else attributes[i]))
+                given = None if attributes is None else attributes[i]
+                canvases.append(self._start(source, found, given, {} if fill is None else fill[i]))
             except UnderstudyError as error:
                 canvases.append(error)
             except MemoryError as error:
@@ -137,10 +141,12 @@ class Pipeline:
                 _obscure_all(canvas, self.generator)
         return [self._finish(c) if isinstance(c, Canvas) else c for c in canvases]
 
-    def _start(self, source: SourceImage, found: Detections, given: Sequence[Attributes] | None) -> Canvas:
+    def _start(
+        self, source: SourceImage, found: Detections, given: Sequence[Attributes] | None, fill: Mapping[int, str]
+    ) -> Canvas:
         """Read what may travel from each face, then erase the union of all masks."""
         canvas = Canvas(source)
-        self._add(canvas, found, range(len(found)), given, "primary")
+        self._add(canvas, found, range(len(found)), given, "primary", fill)
         return canvas
 
     def _add(
@@ -150,6 +156,7 @@ class Pipeline:
         indices: Sequence[int],
         given: Sequence[Attributes] | None,
         found_by: str,
+        fill: Mapping[int, str] | None = None,
     ) -> list[Subject]:
         subjects = []
         for i in indices:
@@ -158,7 +165,8 @@ class Pipeline:
             attributes = self.policy.read(view, *face) if given is None else given[i]
             guarded = self.guard is not None and isinstance(self.generator, Generator)
             reference = self.guard.reference(view, *face) if guarded and self.guard is not None else None
-            subjects.append(canvas.add(found, i, attributes, reference, found_by))
+            why = "" if fill is None else fill.get(i, "")
+            subjects.append(canvas.add(found, i, attributes, reference, found_by, why))
         canvas.erase(subjects)
         return subjects
 
@@ -223,7 +231,9 @@ class Pipeline:
         waiting = []
         for candidate in candidates:
             side = candidate.subject.shorter_side
-            if side < generator.min_face_px:
+            if candidate.subject.fill:
+                self._fill(candidate.canvas, candidate.subject, candidate.subject.fill, 0, {})
+            elif side < generator.min_face_px:
                 reason = f"too small for the generator: {side:.1f} px under {generator.min_face_px:.0f} px"
                 self._fill(candidate.canvas, candidate.subject, reason, 0, {})
             else:
@@ -240,7 +250,7 @@ class Pipeline:
 
     def _seed(self, candidate: _Candidate, attempt: int) -> int:
         digest = candidate.canvas.source.digest
-        return region_seed(self.settings.run_seed, digest, candidate.subject.index, attempt)
+        return region_seed(self.settings.run_seed, digest, candidate.subject.seed_key, attempt)
 
     def _generate(
         self, batch: list[_Candidate], generator: Generator, attempt: int
