@@ -55,8 +55,8 @@ def test_the_sky_has_mean_radiance_one() -> None:
 
 def test_exposure_brings_the_face_to_its_tone_s_target_whatever_the_light() -> None:
     light, face = np.full((8, 8, 3), 0.02), np.ones((8, 8))
-    assert exposure(light, face, 0.0, 1.0) * 0.02 == pytest.approx(0.36)
-    assert exposure(50 * light, face, 1.0, 1.0) * 1.0 == pytest.approx(0.13)
+    assert exposure(light, face, 0.0, 1.0) * 0.02 == pytest.approx(0.42)
+    assert exposure(50 * light, face, 1.0, 1.0) * 1.0 == pytest.approx(0.075)
 
 
 def test_exposure_holds_the_highlights() -> None:

@@ -9,7 +9,7 @@ from scipy.ndimage import gaussian_filter
 from understudy.people.fields import Floats, srgb_from_linear
 
 LUMINANCE = np.array([0.2126, 0.7152, 0.0722])
-LIGHT_TARGET, DARK_TARGET = 0.36, 0.13
+LIGHT_TARGET, DARK_TARGET = 0.42, 0.075
 """Linear luminance of lit skin after exposure, at tone 0 and 1."""
 HIGHLIGHT_LIMIT = 1.05
 
@@ -24,7 +24,7 @@ def exposure(foreground: Floats, face: NDArray[np.floating], melanin: float, fac
     melanin : float
         0 to 1.
     factor : float
-        Of the mix: under 1 for dusk.
+        Of the mix: under 1 for dusk; it counts half for the darkest skin, which would drown.
     """
     luminance = foreground @ LUMINANCE
     lit = luminance[face > 0.7]
@@ -32,7 +32,7 @@ def exposure(foreground: Floats, face: NDArray[np.floating], melanin: float, fac
         lit = luminance[luminance > 1e-4]
     if len(lit) == 0:
         return factor
-    target = LIGHT_TARGET ** (1 - melanin) * DARK_TARGET**melanin * factor
+    target = LIGHT_TARGET ** (1 - melanin) * DARK_TARGET**melanin * factor ** (1 - 0.5 * melanin)
     gain = target / max(float(np.percentile(lit, 60)), 1e-4)
     return float(min(gain, HIGHLIGHT_LIMIT / max(float(np.percentile(lit, 97)), 1e-4)))
 

@@ -24,6 +24,7 @@ class Brows:
 def build_brows(body: Body, persona: Persona, head: Head, rng: np.random.Generator) -> Brows:
     """Brows along an arch over each eye."""
     thick = rng.uniform(0.0024, 0.0046) * (0.8 if persona.feminine else 1.1)
+    thick *= 0.7 + 0.3 * float(smooth_step(6, 16, persona.age))
     arch = rng.uniform(0.001, 0.0045)
     inner, outer = rng.uniform(0.010, 0.016), rng.uniform(0.048, 0.055)
     height = 0.7432 + rng.normal(0, 0.001)
