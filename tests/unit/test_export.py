@@ -159,7 +159,7 @@ def test_a_bundle_is_a_model_in_each_of_its_precisions(bundle: Path, model: Path
 
 
 def test_a_precision_that_is_not_there_is_told_with_the_way_out(model: Path) -> None:
-    with pytest.raises(MissingWeightsError, match=r"int8/encoder.onnx is not there: `understudy export):
+    with pytest.raises(MissingWeightsError, match=r"int8/encoder.onnx is not there: `understudy export"):
         LatentDiffusionGenerator(model, precision="int8")
 
 

@@ -112,20 +112,30 @@ def _embedder(views: Pictures) -> Converted:
 
 def _probe(views: Pictures) -> Converted:
     del views
-    from understudy.attributes.probe import AttributeProbe
-
     path, item = weights.resolve(PROBE), weights.entry(PROBE)
-    size = AttributeProbe(PROBE).crop_size
-    random = np.random.default_rng(0)
     made: Converted = needs_torch("understudy.export.convert").Converted(
         role="probe",
         name="probe",
         model=path.read_bytes(),
         licence=item.licence,
         source_sha256={PROBE: item.sha256},
-        contract="crops: upright faces, RGB uint8 -> numbers, scales, expression, flags: see AttributeProbe",
-        small=[{"crops": random.integers(0, 256, (n, size, size, 3), dtype=np.uint8)} for n in (1, 3)],
+        contract="crops: upright faces, RGB uint8 (and what else AttributeProbe gives) -> numbers, scales, expression, flags",
+        small=[random_inputs(path.read_bytes(), n) for n in (1, 3)],
     )
+    return made
+
+
+def random_inputs(model: bytes, n: int) -> dict[str, NDArray[Any]]:
+    """Inputs for any graph whose shapes are fixed but for the batch: bytes where it takes bytes, else normal numbers."""
+    import onnx
+
+    random = np.random.default_rng(n)
+    made: dict[str, NDArray[Any]] = {}
+    for item in onnx.load_from_string(model).graph.input:
+        shape = (n, *(dim.dim_value for dim in item.type.tensor_type.shape.dim[1:]))
+        takes_bytes = item.type.tensor_type.elem_type == onnx.TensorProto.UINT8
+        values = random.integers(0, 256, shape) if takes_bytes else random.standard_normal(shape)
+        made[item.name] = values.astype(np.uint8 if takes_bytes else np.float32)
     return made
 
 
