@@ -17,7 +17,7 @@ from understudy.diffusion.denoiser import Denoiser, make_unet
 from understudy.errors import InvalidInputError
 from understudy.train.data import CropBank
 from understudy.train.ema import MovingAverage
-from understudy.train.loop import Schedule, fit
+from understudy.train.loop import Losses, Schedule, fit
 from understudy.train.losses import flow_matching_loss
 from understudy.train.styles import initial_styles
 
@@ -168,24 +168,7 @@ def train_denoiser(
     if start is not None:
         start(network.denoiser)
     averaged = Styled(make_denoiser(n_channels, size, settings), network.styles.detach().numpy())
-    importance = _importance(autoencoder, settings.channel_power)  # (C, 1, 1)
-    chance = torch.from_numpy(balanced_chance(bank.categories[:, 0]))
-
-    def losses(network: nn.Module, n: int, random: torch.Generator) -> dict[str, Tensor]:
-        if not isinstance(network, Styled):
-            raise InvalidInputError(f"network must be Styled, got {type(network).__name__}")
-        rows = torch.multinomial(chance, n, replacement=True, generator=random)
-        planes = _planes(bank, rows.numpy(), settings, random)
-        target, context = latents.target[rows].float(), latents.context[rows].float()
-        time = _times(len(rows), settings.shift, random)
-        noise = torch.randn(target.shape, generator=random)
-        noisy = torch.lerp(target, noise, time[:, None, None, None])
-        style = _shaken(network.styles[torch.from_numpy(bank.subject)[rows]], settings, random)
-        clean = network.denoiser(noisy, context, planes, style, time)
-        clean = clean + context if settings.residual else clean
-        weight = latents.weight[rows] / time.clamp_min(settings.least_time).square()[:, None, None, None]
-        loss = flow_matching_loss(clean * importance, target * importance, weight)
-        return {"loss": loss + 1e-4 * style.square().mean(), "flow": loss}
+    losses = _losses(bank, latents, settings, _importance(autoencoder, settings.channel_power))
 
     def saved(step: int, average: MovingAverage) -> None:
         if on_save is not None:
@@ -210,6 +193,29 @@ def train_denoiser(
     )  # fmt: skip
     average.copy_to(averaged)
     return averaged.eval()
+
+
+def _losses(bank: CropBank, latents: LatentBank, settings: DenoiserSettings, importance: Tensor) -> Losses:
+    """The loss of a denoiser on a batch of crops; ``importance`` weighs the latent channels, (C, 1, 1)."""
+    chance = torch.from_numpy(balanced_chance(bank.categories[:, 0]))
+
+    def losses(network: nn.Module, n: int, random: torch.Generator) -> dict[str, Tensor]:
+        if not isinstance(network, Styled):
+            raise InvalidInputError(f"network must be Styled, got {type(network).__name__}")
+        rows = torch.multinomial(chance, n, replacement=True, generator=random)
+        planes = _planes(bank, rows.numpy(), settings, random)
+        target, context = latents.target[rows].float(), latents.context[rows].float()
+        time = _times(len(rows), settings.shift, random)
+        noise = torch.randn(target.shape, generator=random)
+        noisy = torch.lerp(target, noise, time[:, None, None, None])
+        style = _shaken(network.styles[torch.from_numpy(bank.subject)[rows]], settings, random)
+        clean = network.denoiser(noisy, context, planes, style, time)
+        clean = clean + context if settings.residual else clean
+        weight = latents.weight[rows] / time.clamp_min(settings.least_time).square()[:, None, None, None]
+        loss = flow_matching_loss(clean * importance, target * importance, weight)
+        return {"loss": loss + 1e-4 * style.square().mean(), "flow": loss}
+
+    return losses
 
 
 def _planes(bank: CropBank, rows: NDArray[np.int64], settings: DenoiserSettings, random: torch.Generator) -> Tensor:

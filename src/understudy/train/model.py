@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
+from torch import Tensor
 
-from understudy.diffusion.autoencoder import CELL_PX
+from understudy.diffusion.autoencoder import CELL_PX, PatchAutoencoder
 from understudy.diffusion.networks import ModelConfig, save_references
 from understudy.diffusion.torch_networks import save_model
 from understudy.train.bank import mean_keypoints, reference_bank
@@ -95,11 +97,11 @@ def train_model(
     bank = make_bank(records, n_crops, seed, crop_size=crop_size, measure=measure, references=references)
     bank = without_margin(bank, margin_cells * CELL_PX)
     autoencoder = (
-        load_autoencoder(start)
-        if start is not None
-        else fit_encoder(
+        fit_encoder(
             bank, seed=seed, latent_channels=latent_channels, channels=decoder_channels, n_norm_groups=n_norm_groups
         )
+        if start is None
+        else load_autoencoder(start)
     )
     train_decoder(autoencoder, bank, work / "decoder", decoder, seed=seed, n_workers=n_workers)
     styled = train_denoiser(
@@ -112,38 +114,53 @@ def train_model(
         n_workers=n_workers,
         start=None if start is None else partial(start_denoiser, folder=start, categories=names),
     )
-    config = ModelConfig(
-        crop_size=crop_size,
-        latent_channels=autoencoder.config["latent_channels"],
-        n_keypoints=bank.keypoints.shape[1],
-        categories=names,
-        n_categories=settings.n_categories,
-        style_tags=tuple(style_tags),
-        n_steps=n_steps,
-        margin_cells=margin_cells,
-        shift=settings.shift,
-        noise_scale=noise_scale,
-        residual=settings.residual,
-    )
+    config = replace(
+        _config(settings, names, style_tags, autoencoder, bank),
+        crop_size=crop_size, n_steps=n_steps, margin_cells=margin_cells, noise_scale=noise_scale,
+    )  # fmt: skip
     if sharpen is not None:
-        rows = np.random.default_rng(seed).integers(0, len(bank.pixels), (sharpening or SharpenSettings()).n_sampled)
         vectors = torch.from_numpy(style_vectors(styled, bank, settings)[0])
-        sampled = sample_latents(styled.denoiser.unet, vectors, bank, autoencoder, rows, config, seed=seed)
-        sharpen_decoder(
-            autoencoder,
-            bank,
-            sampled,
-            rows,
-            work / "sharpen",
-            sharpen,
-            sharpening or SharpenSettings(),
-            seed=seed,
-            n_workers=n_workers,
-        )
+        draw = partial(sample_latents, styled.denoiser.unet, vectors, bank, autoencoder, config=config, seed=seed)
+        _sharpen(autoencoder, bank, draw, work / "sharpen", sharpen, sharpening or SharpenSettings(), seed, n_workers)
     if references:
         save_references(output, reference_bank(records, mean_keypoints(bank)))
     save_model(output, config, autoencoder, styled.denoiser.unet, *style_vectors(styled, bank, settings))
     return config
+
+
+def _config(
+    settings: DenoiserSettings,
+    names: tuple[str, ...],
+    style_tags: Sequence[str],
+    autoencoder: PatchAutoencoder,
+    bank: CropBank,
+) -> ModelConfig:
+    """What the networks themselves say of a model."""
+    return ModelConfig(
+        crop_size=bank.pixels.shape[1],
+        latent_channels=int(autoencoder.config["latent_channels"]),
+        n_keypoints=bank.keypoints.shape[1],
+        categories=names,
+        n_categories=settings.n_categories,
+        style_tags=tuple(style_tags),
+        shift=settings.shift,
+        residual=settings.residual,
+    )
+
+
+def _sharpen(
+    autoencoder: PatchAutoencoder,
+    bank: CropBank,
+    draw: Callable[[NDArray[np.int64]], Tensor],
+    folder: Path,
+    schedule: Schedule,
+    settings: SharpenSettings,
+    seed: int,
+    n_workers: int,
+) -> None:
+    """Sharpen a decoder on what the sampler draws for some crops of the bank."""
+    rows = np.random.default_rng(seed).integers(0, len(bank.pixels), settings.n_sampled)
+    sharpen_decoder(autoencoder, bank, draw(rows), rows, folder, schedule, settings, seed=seed, n_workers=n_workers)
 
 
 @torch.no_grad()

@@ -85,7 +85,8 @@ def lay_reference(
         if len(near):
             chosen = others[int(rng.choice(near))]
     picture = change_light(rng, reference_picture(chosen))
-    points, ellipse = chosen.keypoints, box_ellipse(chosen.xyxy, rng.uniform(0.82, 1.02))
+    points: NDArray[np.floating] = chosen.keypoints
+    ellipse: NDArray[np.floating] = box_ellipse(chosen.xyxy, rng.uniform(0.82, 1.02))
     if mirror:
         picture, points, ellipse = mirrored(picture, points, ellipse)
     scale = float(np.abs(shape_radius(goal)))

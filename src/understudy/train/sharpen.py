@@ -26,7 +26,7 @@ from understudy.diffusion.networks import ModelConfig
 from understudy.diffusion.sampler import sample
 from understudy.train.data import CropBank
 from understudy.train.ema import MovingAverage
-from understudy.train.loop import Schedule, fit
+from understudy.train.loop import Losses, Schedule, fit
 from understudy.train.losses import hinge_discriminator_loss, reconstruction_loss
 
 
@@ -160,6 +160,38 @@ def sharpen_decoder(
     torch.manual_seed(seed)
     contest = Contest(model.decoder, Critic(settings.critic_channels)).to(memory_format=torch.channels_last)
 
+    losses = _losses(model, bank, sampled, sampled_rows, settings)
+    shown = copy.deepcopy(model).eval()
+
+    def saved(step: int, average: MovingAverage) -> None:
+        if on_save is not None:
+            _take(average, shown)
+            on_save(step, shown)
+
+    average = fit(
+        contest,
+        losses,
+        schedule,
+        folder,
+        seed=seed,
+        settings={
+            "seed": seed, "n_crops": len(bank.pixels), "n_sampled": len(sampled), "batch_size": schedule.batch_size,
+            "learning_rate": schedule.learning_rate, "adversarial_weight": settings.adversarial_weight,
+        },
+        n_workers=n_workers,
+        save_every=save_every,
+        on_save=saved,
+    )  # fmt: skip
+    _take(average, model)
+    model.eval()
+    return model
+
+
+def _losses(
+    model: PatchAutoencoder, bank: CropBank, sampled: Tensor, sampled_rows: NDArray[np.int64], settings: SharpenSettings
+) -> Losses:
+    """The losses of decoder and critic on a batch, half of it encoded and half sampled latents."""
+
     def draw(decoder: nn.Module, latents: Tensor) -> Tensor:
         drawn: Tensor = model.linear_decoder(latents) + functional.pixel_shuffle(decoder(latents), model.patch)
         return drawn
@@ -187,30 +219,7 @@ def sharpen_decoder(
         loss = rebuilt + settings.colour_weight * cells + settings.adversarial_weight * fooled + critic
         return {"loss": loss, "rebuilt": rebuilt, "cells": cells, "fooled": fooled, "critic": critic}
 
-    shown = copy.deepcopy(model).eval()
-
-    def saved(step: int, average: MovingAverage) -> None:
-        if on_save is not None:
-            _take(average, shown)
-            on_save(step, shown)
-
-    average = fit(
-        contest,
-        losses,
-        schedule,
-        folder,
-        seed=seed,
-        settings={
-            "seed": seed, "n_crops": len(bank.pixels), "n_sampled": len(sampled), "batch_size": schedule.batch_size,
-            "learning_rate": schedule.learning_rate, "adversarial_weight": settings.adversarial_weight,
-        },
-        n_workers=n_workers,
-        save_every=save_every,
-        on_save=saved,
-    )  # fmt: skip
-    _take(average, model)
-    model.eval()
-    return model
+    return losses
 
 
 def _take(average: MovingAverage, model: PatchAutoencoder) -> None:
