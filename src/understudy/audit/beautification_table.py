@@ -9,6 +9,7 @@ from numpy.typing import NDArray
 
 from understudy.audit.beautification import PARTS, WEIGHTS, beautification_index
 from understudy.audit.drift import Readings, numeric_drift
+from understudy.audit.drift_table import family_of
 from understudy.audit.grouping import MINIMUM_N, Grouping, by_group
 from understudy.audit.resampling import Plan
 from understudy.audit.table import NAN, Finding, Row, Status, group_name
@@ -94,4 +95,4 @@ def _finding(readings: Readings, group: str, plan: Plan) -> Finding:
         null_value=drift.null_mean,
         status=Status.OK if np.isfinite(drift.mean.value) else Status.NOT_MEASURED,
     )
-    return Finding(row, drift.test.p_value, FAMILY)
+    return Finding(row, drift.test.p_value, family_of(FAMILY, group))

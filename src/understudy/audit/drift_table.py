@@ -17,6 +17,9 @@ FAMILY = "drift"
 """The tests of whether an attribute's distribution or mean moved are adjusted together ..."""
 DETAIL_FAMILY = "drift, details"
 """... and those of single categories, of symmetry and of distance by themselves."""
+EVERYBODY = "overall"
+BY_GROUP = ", by group"
+"""After a family's name: groups are a family of their own, so that many of them do not hide what everybody shows."""
 
 
 def categorical_findings(
@@ -145,6 +148,11 @@ def _everybody_and_groups(
     return found
 
 
+def family_of(family: str, group: str) -> str:
+    """The family of a test: of everybody, or of groups."""
+    return family if group == EVERYBODY else f"{family}{BY_GROUP}"
+
+
 class _Base:
     """What the rows of one attribute in one group share."""
 
@@ -176,7 +184,7 @@ class _Base:
             null_value=null,
             status=self.status if measured else Status.NOT_MEASURED,
         )
-        return Finding(row, p, family)
+        return Finding(row, p, family_of(family, self.group))
 
     def plain(
         self,
