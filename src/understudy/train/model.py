@@ -104,15 +104,9 @@ def train_model(
         else load_autoencoder(start)
     )
     train_decoder(autoencoder, bank, work / "decoder", decoder, seed=seed, n_workers=n_workers)
+    begin = None if start is None else partial(start_denoiser, folder=start, categories=names)
     styled = train_denoiser(
-        autoencoder,
-        bank,
-        work / "denoiser",
-        denoiser,
-        settings,
-        seed=seed,
-        n_workers=n_workers,
-        start=None if start is None else partial(start_denoiser, folder=start, categories=names),
+        autoencoder, bank, work / "denoiser", denoiser, settings, seed=seed, n_workers=n_workers, start=begin
     )
     config = replace(
         _config(settings, names, style_tags, autoencoder, bank),
