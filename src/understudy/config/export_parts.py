@@ -79,7 +79,7 @@ def _detector(views: Pictures) -> Converted:
         source_sha256={"centerface": item.sha256},
         contract="input.1: RGB, 0 to 255, sides multiples of 32 -> 537 heatmap, 538 scale, 539 offset, 540 keypoints",
         small=small,
-        precisions=("fp32", "fp16", "int8"),
+        precisions=("fp32", "fp16"),  # in 8 bits its boxes shrank: foreheads and chins stayed in the picture
         calibration=[{"input.1": _padded(view)} for view in views] or small,
     )
     return made
@@ -119,14 +119,14 @@ def _probe(views: Pictures) -> Converted:
         model=path.read_bytes(),
         licence=item.licence,
         source_sha256={PROBE: item.sha256},
-        contract="crops: upright faces, RGB uint8 (and what else AttributeProbe gives) -> numbers, scales, expression, flags",
+        contract="crops: upright faces, RGB uint8 (see AttributeProbe) -> numbers, scales, expression, flags",
         small=[random_inputs(path.read_bytes(), n) for n in (1, 3)],
     )
     return made
 
 
 def random_inputs(model: bytes, n: int) -> dict[str, NDArray[Any]]:
-    """Inputs for any graph whose shapes are fixed but for the batch: bytes where it takes bytes, else normal numbers."""
+    """Inputs for a graph whose shapes are fixed but for the batch: bytes where it takes bytes, else normal numbers."""
     import onnx
 
     random = np.random.default_rng(n)
@@ -140,4 +140,4 @@ def random_inputs(model: bytes, n: int) -> dict[str, NDArray[Any]]:
 
 
 PARTS: dict[str, Callable[[Pictures], Any]] = {"detector": _detector, "embedder": _embedder, "probe": _probe}
-"""What a bundle holds besides the generator. The judges of identity and of attributes are not quantised."""
+"""What a bundle holds besides the generator. None of them is offered in 8 bits."""
