@@ -22,7 +22,8 @@ from numpy.typing import NDArray
 from onnx import TensorProto, helper, numpy_helper
 from PIL import Image
 
-from understudy.audit.estimators_readouts import COLUMNS, N_PROPORTIONS, proportions
+from understudy.attributes.proportions import N_PROPORTIONS, proportions
+from understudy.audit.estimators_readouts import COLUMNS
 from understudy.embed.dlib_chip import aligned_chip
 from understudy.embed.dlib_features import N_CHANNELS, N_GRID, DlibFeatures
 from understudy.train.probe import FLAGS, NUMBERS

@@ -41,7 +41,8 @@ def make_probe(tmp_path: Path) -> Maker:
             nodes.append(helper.make_node("Identity", [f"{name}_constant"], [name]))
         crops = helper.make_tensor_value_info("crops", TensorProto.UINT8, ["n", 16, 16, 3])
         outputs = [helper.make_tensor_value_info(k, TensorProto.FLOAT, [2, len(v)]) for k, v in values.items()]
-        graph = helper.make_graph(nodes, "probe", [crops], outputs, constants)
+        shape = helper.make_tensor_value_info("proportions", TensorProto.FLOAT, ["n", 15])
+        graph = helper.make_graph(nodes, "probe", [crops, shape], outputs, constants)
         path = tmp_path / "probe.onnx"
         opsets = [helper.make_opsetid("", 13)]
         onnx.save(helper.make_model(graph, opset_imports=opsets, ir_version=8), str(path))

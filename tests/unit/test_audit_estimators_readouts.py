@@ -10,7 +10,8 @@ import pytest
 from onnx import TensorProto, helper, numpy_helper
 from PIL import Image
 
-from understudy.audit.estimators_readouts import COLUMNS, N_PROPORTIONS, ReadoutEstimator, proportions
+from understudy.attributes.proportions import N_PROPORTIONS, proportions
+from understudy.audit.estimators_readouts import COLUMNS, ReadoutEstimator
 from understudy.embed import dlib_features
 from understudy.embed.dlib_features import DlibFeatures, FaceFeatures
 from understudy.errors import ConfigError

@@ -1,4 +1,4 @@
-"""The attribute probe: a small network, trained on renders alone, that reads perceived attributes off a face crop."""
+"""The attribute probe: a small network, fitted on renders alone, that reads perceived attributes off a face crop."""
 
 from __future__ import annotations
 
@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 
 from understudy import weights as registry
 from understudy.attributes.bins import AGE_CUTS_YEARS, GENDER_CUTS
+from understudy.attributes.proportions import N_PROPORTIONS, proportions
 from understudy.errors import ConfigError, MissingWeightsError
 from understudy.geometry import crop_frame, cut_crop, face_shape
 from understudy.runtime.onnx import CPU, open_session
@@ -98,9 +99,9 @@ class AttributeProbe:
         self._session = open_session(self._path, providers=providers, n_threads=n_threads)
         shapes = dict(zip(self._session.input_names, self._session.input_shapes, strict=True))
         outputs = ("numbers", "scales", "expression", "flags")
-        if set(shapes) != {"crops"} or self._session.output_names != outputs:
+        if set(shapes) != {"crops", "proportions"} or self._session.output_names != outputs:
             raise ConfigError(
-                f"{self._path} is no attribute probe: it must map 'crops' to {outputs}, "
+                f"{self._path} is no attribute probe: it must map 'crops' and 'proportions' to {outputs}, "
                 f"got {sorted(shapes)} to {self._session.output_names}"
             )
         self.crop_size = int(shapes["crops"][1] or 0)
@@ -128,16 +129,6 @@ class AttributeProbe:
         frame = crop_frame(face_shape(xyxy, keypoints, visibility), self.crop_size, CONTEXT)
         return cut_crop(view, np.zeros(view.shape[:2], np.bool_), frame, self.crop_size).pixels
 
-    def read_crops(self, crops: NDArray[np.uint8]) -> list[ProbeReading]:
-        """Readings of several crops, one after the other: a reading does not depend on who shares a call.
-
-        Parameters
-        ----------
-        crops : (N, crop_size, crop_size, 3) uint8 sRGB
-            As ``cut`` makes them.
-        """
-        return [self._read_one(crop) for crop in crops]
-
     def read(
         self,
         view: NDArray[np.uint8],
@@ -146,16 +137,19 @@ class AttributeProbe:
         visibility: NDArray[np.floating],
     ) -> ProbeReading:
         """Reading of one face of a picture; see ``cut``."""
-        return self._read_one(self.cut(view, xyxy, keypoints, visibility))
+        shown = bool((np.asarray(visibility)[:5] > 0).all()) and len(visibility) >= 5
+        shape = proportions(xyxy, keypoints) if shown else np.full(N_PROPORTIONS, np.nan)
+        return self._read_one(self.cut(view, xyxy, keypoints, visibility), shape)
 
     def digests(self) -> dict[str, str]:
         """SHA-256 of the network in use."""
         return {self._path.name: registry.file_digest(self._path)}
 
-    def _read_one(self, crop: NDArray[np.uint8]) -> ProbeReading:
-        """Mean over the crop and its mirror image, in which only the yaw has the other sign."""
+    def _read_one(self, crop: NDArray[np.uint8], shape: NDArray[np.float64]) -> ProbeReading:
+        """Mean over the crop and its mirror image, in which only the yaw has the other sign; no proportions: NaN."""
         both = np.ascontiguousarray(np.stack([crop, crop[:, ::-1]]))
-        numbers, scales, expression, flags = (np.asarray(v, np.float64) for v in self._session.run({"crops": both}))
+        inputs = {"crops": both, "proportions": np.stack([shape, shape]).astype(np.float32)}
+        numbers, scales, expression, flags = (np.asarray(v, np.float64) for v in self._session.run(inputs))
         numbers[1, NUMBERS.index("yaw")] *= -1
         if not all(np.isfinite(v).all() for v in (numbers, scales, expression, flags)):
             raise ConfigError(f"{self._path} gives values that are not finite: it is damaged or no attribute probe")

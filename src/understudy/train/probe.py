@@ -1,10 +1,10 @@
-"""Train the attribute probe: a small network that reads perceived attributes off a face crop, on renders alone."""
+"""Fit the attribute probe: ridge regression on oriented gradients, colours and proportions, on renders alone."""
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from pathlib import Path
 
 import numpy as np
 import torch
@@ -13,8 +13,7 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from understudy.errors import InvalidInputError
-from understudy.train.loop import Schedule, fit
-from understudy.train.probe_views import Augmentation, vary
+from understudy.train.probe_views import Augmentation, centre, vary
 
 NUMBERS = ("age", "gender_expression", "ita", "yaw", "pitch")
 """Heads that estimate a number with its scale."""
@@ -22,7 +21,10 @@ CENTERS = (45.0, 0.5, 0.0, 0.0, 0.0)
 SPREADS = (20.0, 0.4, 35.0, 35.0, 12.0)
 """Years, 0 to 1, and degrees: the network works on (value - center) / spread."""
 FLAGS = ("glasses", "beard")
+N_PROPORTIONS = 15
 MIN_LOG_SCALE, MAX_LOG_SCALE = -3.0, 1.5
+N_DIRECTIONS, CELL_PX = 8, 8
+_CHUNK = 64
 
 
 @dataclass(frozen=True)
@@ -30,6 +32,7 @@ class ProbeBank:
     """Crops and what is true of them, as a struct of arrays."""
 
     pixels: NDArray[np.uint8]  # (N, B, B, 3)
+    proportions: NDArray[np.float32]  # (N, 15); NaN = no keypoints
     numbers: NDArray[np.float32]  # (N, 5) in the order of NUMBERS; NaN = not known
     expression: NDArray[np.int64]  # (N,); -1 = not known
     flags: NDArray[np.float32]  # (N, 2) in the order of FLAGS; NaN = not known
@@ -38,6 +41,7 @@ class ProbeBank:
     def __post_init__(self) -> None:
         n = len(self.pixels)
         shapes: dict[str, tuple[NDArray[np.generic], tuple[int, ...]]] = {
+            "proportions": (self.proportions, (n, N_PROPORTIONS)),
             "numbers": (self.numbers, (n, len(NUMBERS))),
             "expression": (self.expression, (n,)),
             "flags": (self.flags, (n, len(FLAGS))),
@@ -55,61 +59,117 @@ class ProbeBank:
 
 @dataclass(frozen=True)
 class ProbeSettings:
-    """What the network looks like, and how it learns."""
+    """What the network sees, and how strongly it is held back."""
 
     crop_size: int = 64
     """Side of what the network sees, px."""
     context: float = 1.1
     """Side of the window over the longer side of the region that would be replaced."""
-    widths: tuple[int, ...] = (20, 32, 64, 112)
+    n_views: int = 2
+    """Varied views of each crop, beside the one that is not varied."""
     n_expressions: int = 4
-    dropout: float = 0.2
-    beta: float = 0.5
-    """Of the beta-NLL, Seitzer et al. 2022, arXiv:2203.09168: how much a large scale still counts."""
-    loss_weights: tuple[float, ...] = (1.0, 1.0, 1.0, 0.7, 0.5, 0.8, 0.4, 0.5)
-    """Of the five numbers, the expression and the two flags."""
+    ridge: Mapping[str, float] = field(
+        default_factory=lambda: {
+            "age": 0.3,
+            "gender_expression": 10.0,
+            "ita": 0.3,
+            "yaw": 0.1,
+            "pitch": 0.1,
+            "expression": 0.3,
+            "glasses": 0.3,
+            "beard": 0.3,
+            "scale": 30.0,
+        }
+    )
+    """Strength of each ridge, over the mean eigenvalue of the features' second moments."""
+    block_weights: tuple[float, float, float] = (1.0, 0.1, 0.03)
+    """Variance that gradients, colours and proportions have before the ridge."""
+    n_folds: int = 4
     shares: tuple[float, float] = (0.08, 0.12)
     """Of the heads: held out to calibrate, and held out to measure."""
     augmentation: Augmentation = field(default_factory=Augmentation)
 
 
-class ResidualBlock(nn.Module):
-    """Two 3x3 convolutions around a shortcut."""
+def gradient_features(pixels: Tensor) -> Tensor:
+    """Oriented gradients in overlapping cells, each over the gradients around it, at two sizes.
 
-    def __init__(self, width: int) -> None:
-        super().__init__()
-        self.first = nn.Sequential(nn.Conv2d(width, width, 3, padding=1, bias=False), nn.BatchNorm2d(width))
-        self.second = nn.Sequential(nn.Conv2d(width, width, 3, padding=1, bias=False), nn.BatchNorm2d(width))
-
-    def forward(self, x: Tensor) -> Tensor:
-        """Same shape."""
-        return F.relu(x + self.second(F.relu(self.first(x))))
-
-
-class ProbeNetwork(nn.Module):
-    """Crops to readings: means and log scales of the numbers, logits of expression and flags.
+    After Dalal and Triggs 2005, doi:10.1109/CVPR.2005.177.
 
     Parameters
     ----------
-    widths : sequence of int
-        Channels of each stage; each halves the resolution.
+    pixels : (N, 3, S, S) in [0, 1]
+    """
+    grey = (pixels * pixels.new_tensor([0.299, 0.587, 0.114]).view(1, 3, 1, 1)).sum(dim=1, keepdim=True)
+    angles = torch.arange(N_DIRECTIONS) * (2 * math.pi / N_DIRECTIONS)
+    cosines, sines = torch.cos(angles).view(1, -1, 1, 1), torch.sin(angles).view(1, -1, 1, 1)
+    parts = []
+    for plane in (grey, F.avg_pool2d(grey, 2)):
+        wide, tall = (F.pad(plane, pad, mode="replicate") for pad in ((1, 1, 0, 0), (0, 0, 1, 1)))
+        across, down = wide[..., 2:] - wide[..., :-2], tall[..., 2:, :] - tall[..., :-2, :]
+        power = F.relu(across * cosines + down * sines) ** 2  # (N, 8, s, s)
+        cells = F.avg_pool2d(power, CELL_PX, CELL_PX // 2)
+        around = F.avg_pool2d(
+            power.sum(dim=1, keepdim=True), 3 * CELL_PX, CELL_PX // 2, padding=CELL_PX, count_include_pad=False
+        )
+        side = cells.shape[-1]
+        parts.append(torch.sqrt(cells / (around[..., :side, :side] + 2e-4) + 1e-6).flatten(1))
+    return torch.cat(parts, dim=1)
+
+
+def colour_features(pixels: Tensor) -> Tensor:
+    """Chroma and lightness of cells, also against the whole crop's lightness."""
+    cells = F.avg_pool2d(pixels, CELL_PX)
+    light = cells.mean(dim=1, keepdim=True)
+    whole = light.mean(dim=(2, 3), keepdim=True)
+    return torch.cat([(cells - light) / (light + 0.05), (light - whole) / (whole + 0.1), light], dim=1).flatten(1)
+
+
+def proportion_features(proportions: Tensor) -> Tensor:
+    """What a mirror does not change: distance of eyes, width of mouth, place of nose, forehead, chin, box; NaN kept."""
+    x, y = proportions[:, 0:10:2], proportions[:, 1:10:2]
+    own = torch.stack([x[:, 1] - x[:, 0], x[:, 4] - x[:, 3], x[:, 2].abs(), y[:, 2]], dim=1)
+    return torch.cat([own, proportions[:, 10:]], dim=1).clamp(-4, 6)
+
+
+class ProbeNetwork(nn.Module):
+    """Crops and proportions to outputs: standardised features times coefficients.
+
+    Outputs are means and log scales of the numbers, then logits of expression and flags.
+
+    Parameters
+    ----------
+    shift, scale : (n_features,)
+    coefficients : (n_features, n_outputs)
+    constants : (n_outputs,)
     """
 
-    def __init__(self, widths: tuple[int, ...], n_expressions: int, dropout: float) -> None:
+    def __init__(self, shift: Tensor, scale: Tensor, coefficients: Tensor, constants: Tensor) -> None:
         super().__init__()
-        stages: list[nn.Module] = []
-        for i, (n_in, n_out) in enumerate(zip((3, *widths), widths, strict=False)):
-            stages += [nn.Conv2d(n_in, n_out, 3, stride=2, padding=1, bias=False), nn.BatchNorm2d(n_out), nn.ReLU()]
-            stages += [ResidualBlock(n_out)] if i else []
-        self.stages = nn.Sequential(*stages)
-        self.n_outputs = 2 * len(NUMBERS) + n_expressions + len(FLAGS)
-        self.head = nn.Sequential(nn.Dropout(dropout), nn.Linear(2 * widths[-1], self.n_outputs))
+        self.shift: Tensor
+        self.scale: Tensor
+        self.coefficients: Tensor
+        self.constants: Tensor
+        for name, value in (
+            ("shift", shift),
+            ("scale", scale),
+            ("coefficients", coefficients),
+            ("constants", constants),
+        ):
+            self.register_buffer(name, value.float())
 
-    def forward(self, pixels: Tensor) -> Tensor:
-        """(N, 3, S, S) in [0, 1] to (N, n_outputs)."""
-        x = self.stages((pixels - 0.45) / 0.25)  # (N, C, s, s)
-        pooled = torch.cat([x.mean(dim=(2, 3)), x.amax(dim=(2, 3))], dim=1)
-        return self.head(pooled)  # type: ignore[no-any-return]
+    def forward(self, pixels: Tensor, proportions: Tensor) -> Tensor:
+        """(N, 3, S, S) in [0, 1] and (N, 15) to (N, n_outputs); absent proportions count as average ones."""
+        return self.standardised(pixels, proportions) @ self.coefficients + self.constants
+
+    def standardised(self, pixels: Tensor, proportions: Tensor) -> Tensor:
+        """(N, n_features)."""
+        value = (all_features(pixels, proportions) - self.shift) / self.scale
+        return torch.where(torch.isnan(value), torch.zeros_like(value), value)
+
+
+def all_features(pixels: Tensor, proportions: Tensor) -> Tensor:
+    """(N, n_features), the proportions last; NaN where there are no keypoints."""
+    return torch.cat([gradient_features(pixels), colour_features(pixels), proportion_features(proportions)], dim=1)
 
 
 def split_outputs(outputs: Tensor, n_expressions: int) -> tuple[Tensor, Tensor, Tensor, Tensor]:
@@ -117,35 +177,6 @@ def split_outputs(outputs: Tensor, n_expressions: int) -> tuple[Tensor, Tensor, 
     k = len(NUMBERS)
     means, scales, expression, flags = torch.split(outputs, [k, k, n_expressions, len(FLAGS)], dim=1)
     return means, scales.clamp(MIN_LOG_SCALE, MAX_LOG_SCALE), expression, flags
-
-
-def probe_losses(
-    outputs: Tensor, numbers: Tensor, expression: Tensor, flags: Tensor, settings: ProbeSettings
-) -> dict[str, Tensor]:
-    """Loss of each head and their weighted sum; what is not known counts for nothing."""
-    means, log_scales, expression_logits, flag_logits = split_outputs(outputs, settings.n_expressions)
-    targets = (numbers - numbers.new_tensor(CENTERS)) / numbers.new_tensor(SPREADS)
-    known = torch.isfinite(targets)
-    error = torch.where(known, targets, means) - means
-    nll = 0.5 * error**2 * torch.exp(-2 * log_scales) + log_scales
-    nll = nll * torch.exp(2 * settings.beta * log_scales).detach()
-    values = {name: _mean(nll[:, i], known[:, i]) for i, name in enumerate(NUMBERS)}
-    told = expression >= 0
-    each = F.cross_entropy(expression_logits, expression.clamp(min=0), reduction="none", label_smoothing=0.05)
-    values["expression"] = _mean(each, told)
-    for i, name in enumerate(FLAGS):
-        there = torch.isfinite(flags[:, i])
-        target = torch.where(there, flags[:, i], torch.zeros_like(flags[:, i]))
-        each = F.binary_cross_entropy_with_logits(flag_logits[:, i], target, reduction="none")
-        values[name] = _mean(each, there)
-    values["loss"] = sum(
-        (w * v for w, v in zip(settings.loss_weights, values.values(), strict=True)), means.new_zeros(())
-    )
-    return values
-
-
-def _mean(values: Tensor, known: Tensor) -> Tensor:
-    return torch.where(known, values, torch.zeros_like(values)).sum() / known.sum().clamp(min=1)
 
 
 def split_heads(
@@ -157,36 +188,102 @@ def split_heads(
     return heads[first + second :], heads[:first], heads[first : first + second]
 
 
-def train_probe(
-    bank: ProbeBank, work: Path, schedule: Schedule, settings: ProbeSettings, *, seed: int = 0
-) -> ProbeNetwork:
-    """Learn from a bank, or go on where ``work`` holds a checkpoint; the average of the weights is returned.
+@dataclass(frozen=True)
+class Views:
+    """Features of varied views, and the truth of each."""
 
-    Parameters
-    ----------
-    bank : ProbeBank
-        Of the heads to learn from; its crops have the side ``augmentation.margin * crop_size``.
-    work : Path
-        Holds the checkpoint.
+    features: NDArray[np.float32]  # (M, n_features), NaN where there are no keypoints
+    targets: dict[str, NDArray[np.float64]]
+    """(M,) each; NaN = not known."""
+    head: NDArray[np.int64]  # (M,)
+
+
+def varied_views(bank: ProbeBank, settings: ProbeSettings, *, seed: int) -> Views:
+    """Features of every crop as it is and of ``n_views`` varied views of it."""
+    random = torch.Generator().manual_seed(seed)
+    features, mirrored = [], []
+    for k in range(settings.n_views + 1):
+        for start in range(0, len(bank.pixels), _CHUNK):
+            rows = slice(start, start + _CHUNK)
+            pixels = torch.from_numpy(bank.pixels[rows]).permute(0, 3, 1, 2).float() / 255
+            shape = torch.from_numpy(bank.proportions[rows])
+            if k == 0:
+                seen, flipped = centre(pixels, settings.crop_size, settings.augmentation), torch.zeros(len(pixels)) > 0
+            else:
+                seen, flipped = vary(pixels, settings.crop_size, settings.augmentation, random)
+                shape = shape + 0.03 * torch.randn(shape.shape, generator=random)
+            features.append(all_features(seen, shape).numpy())
+            mirrored.append(flipped.numpy())
+    sign = np.where(np.concatenate(mirrored), -1.0, 1.0)
+    times = settings.n_views + 1
+    numbers = np.tile((bank.numbers - np.array(CENTERS)) / np.array(SPREADS), (times, 1))
+    targets = {name: numbers[:, i] * (sign if name == "yaw" else 1.0) for i, name in enumerate(NUMBERS)}
+    codes = np.tile(bank.expression, times)
+    for code in range(settings.n_expressions):
+        targets[f"expression_{code}"] = np.where(codes < 0, np.nan, codes == code)
+    targets |= {name: np.tile(bank.flags[:, i], times).astype(np.float64) for i, name in enumerate(FLAGS)}
+    return Views(np.concatenate(features), targets, np.tile(bank.head, times))
+
+
+def fit_probe(views: Views, settings: ProbeSettings) -> ProbeNetwork:
+    """Ridge regression of every output; scales from the logarithm of what is wrong with heads that were left out.
+
+    Every head counts once, whatever its number of crops.
     """
-    torch.manual_seed(seed)
-    network = ProbeNetwork(settings.widths, settings.n_expressions, settings.dropout)
-    network.to(memory_format=torch.channels_last)
-    pixels = torch.from_numpy(bank.pixels).permute(0, 3, 1, 2)
-    numbers, expression, flags = (torch.from_numpy(a) for a in (bank.numbers, bank.expression, bank.flags))
-    of_head = torch.bincount(torch.from_numpy(np.unique(bank.head, return_inverse=True)[1]))
-    weights = 1 / of_head[torch.from_numpy(np.unique(bank.head, return_inverse=True)[1])].float()
+    shift = np.nanmean(views.features, axis=0)
+    scale = np.nanstd(views.features, axis=0)
+    scale = np.maximum(scale, 0.1 * np.nanmean(scale)) / np.sqrt(_block_variances(views.features.shape[1], settings))
+    features = np.nan_to_num((views.features - shift) / scale).astype(np.float32)
+    share = 1 / np.bincount(views.head)[views.head]
+    fold = views.head % settings.n_folds
+    moments = [_moments(features[fold == k], share[fold == k]) for k in range(settings.n_folds)]
+    total = sum(moments[1:], moments[0])
+    numbers, logits = [], []
+    for name, target in views.targets.items():
+        strength = settings.ridge[name.partition("_")[0] if name.startswith("expression") else name]
+        solution = _solve(total, features, target, share, strength)
+        if name not in NUMBERS:
+            logits.append(_as_logits(solution))
+            continue
+        wrong = np.full(len(target), np.nan)
+        for k in range(settings.n_folds):
+            rest = fold != k
+            part = _solve(total - moments[k], features[rest], target[rest], share[rest], strength)
+            wrong[~rest] = features[~rest] @ part[0] + part[1] - target[~rest]
+        size = np.log(np.abs(wrong) + 0.02) + 0.635  # the mean of log |z| of a standard normal z is -0.635
+        numbers.append((solution, _solve(total, features, size, share, settings.ridge["scale"])))
+    columns = [n[0] for n in numbers] + [n[1] for n in numbers] + logits
+    coefficients = torch.from_numpy(np.stack([c[0] for c in columns], axis=1))
+    constants = torch.tensor([c[1] for c in columns])
+    return ProbeNetwork(torch.from_numpy(shift), torch.from_numpy(scale), coefficients, constants)
 
-    def losses(net: nn.Module, n: int, random: torch.Generator) -> Mapping[str, Tensor]:
-        rows = torch.multinomial(weights, n, replacement=True, generator=random)
-        seen, mirrored = vary(pixels[rows].float() / 255, settings.crop_size, settings.augmentation, random)
-        truth = numbers[rows].clone()
-        yaw = NUMBERS.index("yaw")
-        truth[:, yaw] = torch.where(mirrored, -truth[:, yaw], truth[:, yaw])
-        outputs = net(seen.contiguous(memory_format=torch.channels_last))
-        return probe_losses(outputs, truth, expression[rows], flags[rows], settings)
 
-    kept = {"crop_size": settings.crop_size, "widths": list(settings.widths), "seed": seed}
-    average = fit(network, losses, schedule, work, seed=seed, settings=kept, save_every=250)
-    average.copy_to(network)
-    return network.eval()
+def _block_variances(n_features: int, settings: ProbeSettings) -> NDArray[np.float64]:
+    """Variance of each feature, so that every block has its weight in all."""
+    n_colours = 5 * (settings.crop_size // CELL_PX) ** 2
+    sizes = (n_features - n_colours - 9, n_colours, 9)
+    return np.concatenate([np.full(n, w / n) for n, w in zip(sizes, settings.block_weights, strict=True)])
+
+
+def _moments(features: NDArray[np.float32], share: NDArray[np.float64]) -> NDArray[np.float64]:
+    return np.asarray((features * share[:, None].astype(np.float32)).T @ features, np.float64)
+
+
+def _solve(
+    moments: NDArray[np.float64],
+    features: NDArray[np.float32],
+    target: NDArray[np.float64],
+    share: NDArray[np.float64],
+    strength: float,
+) -> tuple[NDArray[np.float64], float]:
+    """Coefficients and constant; rows whose target is not known count as average ones."""
+    known = np.isfinite(target)
+    mean = float(np.average(target[known], weights=share[known]))
+    pull = features.T @ (share * np.where(known, target - mean, 0.0)).astype(np.float32)
+    held = moments + strength * np.trace(moments) / len(moments) * np.eye(len(moments))
+    return np.linalg.solve(held, pull), mean
+
+
+def _as_logits(solution: tuple[NDArray[np.float64], float]) -> tuple[NDArray[np.float64], float]:
+    """A share p as 6 (p - 1/2); calibration finds the right slope."""
+    return 6 * solution[0], 6 * (solution[1] - 0.5)

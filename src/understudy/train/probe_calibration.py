@@ -15,6 +15,7 @@ from torch import Tensor, nn
 from understudy.train.probe import (
     CENTERS,
     FLAGS,
+    N_PROPORTIONS,
     NUMBERS,
     SPREADS,
     ProbeBank,
@@ -48,7 +49,8 @@ def raw_outputs(network: ProbeNetwork, bank: ProbeBank, settings: ProbeSettings)
         for start in range(0, len(bank.pixels), 64):
             pixels = torch.from_numpy(bank.pixels[start : start + 64]).permute(0, 3, 1, 2).float() / 255
             seen = centre(pixels, settings.crop_size, settings.augmentation)
-            direct, mirrored = network(seen), network(seen.flip(3))
+            shape = torch.from_numpy(bank.proportions[start : start + 64])
+            direct, mirrored = network(seen, shape), network(seen.flip(3), shape)
             mirrored[:, yaw] *= -1
             parts.append((direct + mirrored) / 2)
     return torch.cat(parts)
@@ -113,9 +115,9 @@ class CalibratedProbe(nn.Module):
         self.register_buffer("factors", torch.tensor(calibration.scale_factors) * torch.tensor(SPREADS))
         self.register_buffer("temperatures", torch.tensor(calibration.temperatures))
 
-    def forward(self, crops: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor]:
-        """(N, S, S, 3) uint8 to numbers (N, 5), scales (N, 5), expression (N, E) and flags (N, 2)."""
-        outputs = self.network(crops.permute(0, 3, 1, 2).float() / 255)
+    def forward(self, crops: Tensor, proportions: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+        """(N, S, S, 3) uint8 and (N, 15) to numbers (N, 5), scales (N, 5), expression (N, E) and flags (N, 2)."""
+        outputs = self.network(crops.permute(0, 3, 1, 2).float() / 255, proportions)
         means, log_scales, expression, flags = split_outputs(outputs, self.n_expressions)
         return (
             means * self.spreads + self.centers,
@@ -134,11 +136,11 @@ def export_probe(network: ProbeNetwork, calibration: Calibration, settings: Prob
         warnings.simplefilter("ignore")  # the exporter warns about its own internals
         torch.onnx.export(
             model,
-            (crops,),
+            (crops, torch.zeros(2, N_PROPORTIONS)),
             str(path),
-            input_names=["crops"],
+            input_names=["crops", "proportions"],
             output_names=list(OUTPUTS),
-            dynamic_axes={name: {0: "n"} for name in ("crops", *OUTPUTS)},
+            dynamic_axes={name: {0: "n"} for name in ("crops", "proportions", *OUTPUTS)},
             opset_version=17,
             dynamo=False,
         )
