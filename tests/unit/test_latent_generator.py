@@ -121,8 +121,8 @@ def test_a_folder_without_onnx_is_refused(folder: Path, tmp_path: Path) -> None:
 
 
 def test_digests_name_every_file_in_use(folder: Path, generator: LatentDiffusionGenerator) -> None:
-    """Config, styles and three graphs for onnx; two safetensors for torch."""
-    assert len(generator.digests()) == 5
+    """Config, styles, references and three graphs for onnx; two safetensors for torch."""
+    assert len(generator.digests()) == 6
     torch_digests = LatentDiffusionGenerator(folder, "torch").digests()
     assert sum(name.endswith(".safetensors") for name in torch_digests) == 2
 

@@ -18,7 +18,7 @@ from understudy.config.embedded import model_folder
 from understudy.config.export_parts import converted_networks, detector_for
 from understudy.config.schema import Export
 from understudy.config.training import needs_torch
-from understudy.diffusion.networks import CONFIG, STYLES, Networks, load_config
+from understudy.diffusion.networks import CONFIG, REFERENCES, STYLES, Networks, load_config
 from understudy.errors import ConfigError
 from understudy.generate.latent import ONNX_PARTS, PRECISIONS, LatentDiffusionGenerator, onnx_path
 from understudy.imaging.files import write_atomic
@@ -219,8 +219,9 @@ def _tried(
         for path, data in contents.items():
             (trial / path).parent.mkdir(parents=True, exist_ok=True)
             (trial / path).write_bytes(data)
-        for path in (CONFIG, STYLES, *(str(Path(w).parent) for w in needs_torch(_TORCH).WEIGHTS)):
-            (trial / path).symlink_to((source / path).absolute())
+        for path in (CONFIG, STYLES, REFERENCES, *(str(Path(w).parent) for w in needs_torch(_TORCH).WEIGHTS)):
+            if path != REFERENCES or (source / path).exists():
+                (trial / path).symlink_to((source / path).absolute())
         return _understudies(settings, trial, conditions)
 
 
@@ -234,7 +235,7 @@ def _write(
 ) -> None:
     """Write the bundle."""
     bundle = needs_torch("understudy.export.bundle")
-    for name in (CONFIG, STYLES, "card.md"):
+    for name in (CONFIG, STYLES, REFERENCES, "card.md"):
         if (source / name).is_file():
             contents[name] = (source / name).read_bytes()
             digest, n_bytes = bundle.sha256(contents[name]), len(contents[name])

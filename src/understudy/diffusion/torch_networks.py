@@ -10,7 +10,7 @@ from diffusers import UNet2DModel
 from numpy.typing import NDArray
 
 from understudy.diffusion.autoencoder import PatchAutoencoder
-from understudy.diffusion.networks import ModelConfig, save_config, save_styles
+from understudy.diffusion.networks import ModelConfig, load_config, save_config, save_styles
 from understudy.errors import MissingWeightsError
 
 AUTOENCODER = "autoencoder"
@@ -70,6 +70,7 @@ class TorchNetworks:
         autoencoder, unet = load_torch_parts(folder)
         self.autoencoder, self.unet = autoencoder.to(device), unet.to(device)
         self.device = device
+        self.residual = load_config(folder).residual
 
     @torch.inference_mode()
     def encode(self, pixels: NDArray[np.float32]) -> NDArray[np.float32]:
@@ -88,7 +89,8 @@ class TorchNetworks:
         """Estimate of the clean latents at a time."""
         x = torch.cat([self._tensor(part) for part in (noisy, context, planes)], dim=1)
         steps = torch.full((len(x),), time * 1000, device=self.device)
-        return self._back(self.unet(x, steps, class_labels=self._tensor(style)).sample)
+        clean = self.unet(x, steps, class_labels=self._tensor(style)).sample
+        return self._back(clean + self._tensor(context) if self.residual else clean)
 
     @torch.inference_mode()
     def decode(self, latents: NDArray[np.float32]) -> NDArray[np.float32]:

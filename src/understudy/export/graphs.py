@@ -81,6 +81,7 @@ def denoiser(parts: Parts, metadata: Mapping[str, str]) -> ModelProto:
     joint = graph.node("Concat", "noisy", "context", "planes", axis=1)
     first = blocks.convolve(graph, parts.unet.conv_in, joint, edge=True)
     result = blocks.denoise(graph, parts.unet, first, parts.config.size, told)
+    result = graph.node("Add", result, "context") if parts.config.residual else result
     return parts.model(graph, ["noisy", "context", "planes", "style", "time"], result, "clean", metadata)
 
 
@@ -98,7 +99,8 @@ def generator(parts: Parts, metadata: Mapping[str, str], n_steps: int) -> ModelP
     by_step = list(zip(*(_per_step(graph, pair, n_steps) for pair in told), strict=True))
     weight = blocks.values_of(unet.conv_in.weight)
     c = parts.config.latent_channels
-    known = graph.node("Concat", _encode(graph, parts), "planes", axis=1)
+    context = _encode(graph, parts)
+    known = graph.node("Concat", context, "planes", axis=1)
     bias = blocks.values_of(unet.conv_in.bias)
     fixed = blocks.convolve_with(graph, known, weight[:, c:], bias, 1, 1, edge=True)
     x = "noise"
@@ -106,6 +108,7 @@ def generator(parts: Parts, metadata: Mapping[str, str], n_steps: int) -> ModelP
         own = blocks.convolve_with(graph, x, weight[:, :c], None, 1, 1, edge=True)
         first = graph.node("Add", own, fixed)
         clean = blocks.denoise(graph, unet, first, size, modulations)
+        clean = graph.node("Add", clean, context) if parts.config.residual else clean
         x = _step(graph, x, clean, float(after / now))
     result = blocks.decode(graph, parts.autoencoder, x, size)
     return parts.model(graph, ["pixels", "planes", "style", "noise"], result, "understudy", metadata)

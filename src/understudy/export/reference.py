@@ -62,7 +62,7 @@ def _decode(parts: Parts, given: Mapping[str, Tensor]) -> Tensor:
 def _denoise(parts: Parts, given: Mapping[str, Tensor]) -> Tensor:
     x = torch.cat([given["noisy"], given["context"], given["planes"]], dim=1)
     clean: Tensor = parts.unet(x, given["time"] * 1000, class_labels=given["style"]).sample
-    return clean
+    return clean + given["context"] if parts.config.residual else clean
 
 
 def _generate(parts: Parts, given: Mapping[str, Tensor]) -> Tensor:

@@ -232,9 +232,8 @@ class LatentDiffusionGenerator:
     def _one(self, condition: Condition, seed: int) -> Generated:
         given, networks, config = self.prepare(condition, seed), self.networks, self.config
         context, planes, style = networks.encode(given["pixels"]), given["planes"], given["style"]
-        base = context if config.residual else np.float32(0)
         latents = sample(
-            lambda x, time: networks.denoise(x, context, planes, style, time) + base,
+            lambda x, time: networks.denoise(x, context, planes, style, time),
             given["noise"],
             self.n_steps,
             config.shift,
