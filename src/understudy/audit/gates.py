@@ -2,20 +2,37 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+import io
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
-from typing import Literal
+from pathlib import Path
+from typing import Any, Literal
 
 import numpy as np
 
 from understudy.audit.table import AuditTable, Row, Status
 from understudy.errors import ConfigError
+from understudy.imaging.files import write_atomic
 
 ANY = "*"
 """Stands for every attribute, or every group, of a metric."""
 DEFAULT_MINIMUM_N = 30
 EXIT_FAILED = 4
+COLUMNS = (
+    "name",
+    "metric",
+    "attribute",
+    "group",
+    "rule",
+    "limit",
+    "judge",
+    "minimum_n",
+    "verdict",
+    "holds",
+    "reason",
+)
+"""Of the table of gates."""
 
 
 class Verdict(StrEnum):
@@ -173,3 +190,25 @@ def _judge_row(row: Row, gate: Gate) -> tuple[Verdict, str]:
     if best < gate.limit if gate.rule == "at_least" else best > gate.limit:
         return Verdict.FAILED, said
     return Verdict.UNDECIDED, f"{said}: the interval holds the limit"
+
+
+def write_gates(path: Path, gates: Sequence[Mapping[str, Any]]) -> None:
+    """Write gates as Parquet.
+
+    Parameters
+    ----------
+    path : Path
+    gates : sequence of mappings
+        As ``audit.json`` holds them.
+
+    Raises
+    ------
+    ImportError
+        pyarrow is not installed.
+    """
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    buffer = io.BytesIO()
+    pq.write_table(pa.table({name: [gate[name] for gate in gates] for name in COLUMNS}), buffer)
+    write_atomic(path, buffer.getvalue())

@@ -13,7 +13,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 from rich.table import Table
 
 from understudy.audit.folders import Collection
-from understudy.audit.gates import Verdict, exit_code
+from understudy.audit.gates import Verdict, exit_code, write_gates
 from understudy.audit.run import AuditResult, Steps, open_collections, run_audit
 from understudy.audit.signing import load_private_key, sign_report
 from understudy.audit.table import Row, Status
@@ -131,33 +131,9 @@ def write_results(folder: Path, document: dict[str, Any], result: AuditResult) -
     write_atomic(folder / "audit.json", text.encode())
     try:
         result.table.to_parquet(folder / "figures.parquet")
-        _write_gates(folder / "gates.parquet", document["gates"])
+        write_gates(folder / "gates.parquet", document["gates"])
     except ImportError:
         write_atomic(folder / "figures.csv", result.table.frame().to_csv(index=False).encode())
-
-
-def _write_gates(path: Path, gates: Sequence[dict[str, Any]]) -> None:
-    import io
-
-    import pyarrow as pa
-    import pyarrow.parquet as pq
-
-    columns = (
-        "name",
-        "metric",
-        "attribute",
-        "group",
-        "rule",
-        "limit",
-        "judge",
-        "minimum_n",
-        "verdict",
-        "holds",
-        "reason",
-    )
-    buffer = io.BytesIO()
-    pq.write_table(pa.table({name: [gate[name] for gate in gates] for name in columns}), buffer)
-    write_atomic(path, buffer.getvalue())
 
 
 def _write_page(folder: Path, document: dict[str, Any], settings: Audit, key: Any, after: Collection) -> None:
