@@ -98,14 +98,15 @@ def held_out(subjects: NDArray[np.int64], minimum_n: int) -> NDArray[np.bool_]:
 def _attack_section(section: Section, inputs: Inputs, attack: Attack, *, placed: bool = False) -> None:
     options = inputs.options
     attacker, _ = build_attacker(inputs, attack, placed=placed)
-    n_found = len(np.unique(inputs.subjects[attacker.after.found]))
+    n_subjects, n_found = (len(np.unique(s)) for s in (inputs.subjects, inputs.subjects[attacker.after.found]))
+    nothing_to_learn = n_found < options.minimum_n and n_subjects >= 2 * options.minimum_n
     section.findings += attacker_findings(
         attacker,
         inputs.groupings,
         inputs.plan,
         minimum_n=options.minimum_n,
         far_targets=options.far_targets,
-        heads=HEADS if n_found >= options.minimum_n else (),  # with hardly a face after there is nothing to learn from
+        heads=() if nothing_to_learn else HEADS,
     )
     found = search(attacker.after, attacker.before, inputs.plan, max_rank=CMC_LENGTH)
     raw = None if attacker.control is None else search(attacker.control, attacker.before, inputs.plan)
