@@ -54,9 +54,7 @@ def what_was_used(manifest: Manifest | None) -> Used:
             families = getattr(kind, "families", None)
             if isinstance(families, frozenset):
                 detectors |= families
-    embedders = {
-        str(kind.name) for kind in _classes(config.get("guard")) if isinstance(getattr(kind, "name", None), str)
-    }
+    embedders = set(_embedder_names(config.get("guard")))
     attributes = config.get("attributes")
     policy = isinstance(attributes, Mapping) and bool(attributes.get("keep"))
     return Used(frozenset(embedders), frozenset(detectors), policy)
@@ -69,6 +67,19 @@ def _classes(node: object) -> Iterator[Any]:
             yield find_target(target, "manifest")
         except UnderstudyError:
             continue
+
+
+def _embedder_names(node: object) -> Iterator[str]:
+    """What embedders in settings call themselves: by their class, or by the name that their settings give."""
+    if isinstance(node, Mapping):
+        for kind in _classes({"_target_": node.get("_target_")}):
+            if hasattr(kind, "embed"):
+                yield str(getattr(kind, "name", None) or node.get("name"))
+        for value in node.values():
+            yield from _embedder_names(value)
+    elif isinstance(node, list):
+        for value in node:
+            yield from _embedder_names(value)
 
 
 def choose_second(overrides: Sequence[str], used: Used) -> list[str]:
