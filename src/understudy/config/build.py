@@ -32,7 +32,7 @@ from understudy.weights import file_digest, is_here, resolve
 _PACKAGES = ("numpy", "Pillow", "opencv-python-headless", "onnxruntime", "hydra-core", "torch", "diffusers", "dlib-bin")
 _NOT_IN_FINGERPRINT = (
     *("input", "output", "state", "shard", "boxes", "runner", "resume", "debug", "max_pixels", "measure_encoding"),
-    *("logs", "metrics_file"),
+    *("logs", "metrics_file", "video"),
 )
 
 

@@ -44,6 +44,44 @@ class Logs:
 
 
 @dataclass
+class Video:
+    """How a film is read, tracked and written; counts are of frames."""
+
+    audio: str = "copy"
+    """copy or drop; a voice identifies too."""
+    subtitles: str = "copy"
+    """copy or drop."""
+    codec: str | None = None
+    """An encoder of FFmpeg (libx264, h264_nvenc, ...); left out: that of the container."""
+    crf: float | None = None
+    """Constant quality in the encoder's scale; left out: the encoder's usual one."""
+    options: dict[str, str] = field(default_factory=dict)
+    """Further options of the encoder."""
+    n_threads: int = 2
+    """Threads of decoder and encoder."""
+    segment_frames: int = 150
+    """What is lost at most when the run is killed."""
+    group_frames: int = 4
+    """Frames whose regions share the generator's micro-batches."""
+    max_gap: int = 30
+    """Longest gap in a track that is closed."""
+    extend: int = 5
+    """Frames by which a track is lengthened at both ends."""
+    smooth: float = 2.0
+    """Standard deviation of the smoothing of place and size."""
+    cut: float = 0.5
+    """Histogram difference above which a scene ends; 1: never."""
+    high_confidence: float = 0.6
+    """Detections that are matched first."""
+    n_samples: int = 3
+    """Frames of a track from which attributes are read and on which seeds are tried."""
+    max_refused: float = 0.1
+    """A track of which the guard refuses a larger share of frames is filled for its whole length."""
+    look_twice: bool = True
+    """The residual detector looks for faces to track, too."""
+
+
+@dataclass
 class Anonymize:
     """``understudy anonymize``: the main job."""
 
@@ -89,6 +127,8 @@ class Anonymize:
     attributes: Component = MISSING
     runner: Component = MISSING
     runtime: Runtime = field(default_factory=Runtime)
+    video: Video = field(default_factory=Video)
+    """Where input is a film."""
 
 
 @dataclass

@@ -1,0 +1,90 @@
+"""What ``understudy anonymize`` does where its input is one film."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from understudy.batch.logs import Log
+from understudy.config.schema import Anonymize
+from understudy.imaging import HEAD_BYTES, sniff
+from understudy.video.live import refuse_live
+
+if TYPE_CHECKING:
+    from understudy.video.film import FilmResult
+
+
+def film_at(text: str) -> Path | None:
+    """The path of the film that an input names, None where it names something else.
+
+    Raises
+    ------
+    RefusedImageError
+        It is a webcam or a network stream.
+    """
+    refuse_live(text)
+    path = Path(text)
+    try:
+        if not path.is_file():
+            return None
+        with path.open("rb") as file:
+            kind = sniff(file.read(HEAD_BYTES))
+    except (OSError, ValueError):
+        return None
+    return path if kind is not None and kind.startswith("video/") else None
+
+
+def run_one_film(settings: Anonymize, path: Path, log: Log) -> int:
+    """Anonymise it and say what became of it."""
+    from understudy.config.video import load_parts, run_film
+
+    built = load_parts(settings)
+    for warning in built.warnings:
+        log.warn(warning)
+    with _progress(quiet=log.form == "json" or settings.logs.redact) as report:
+        result = run_film(settings, path, built, report)
+    print(log.clean(_told(result, path.name, settings.output)))
+    return result.exit_code
+
+
+def _told(result: FilmResult, name: str, output: str) -> str:
+    if result.status != "done":
+        return f"film:   {name} {result.status}: {result.error}\nno film was written"
+    again = ", by an earlier run" if result.resumed else ""
+    regions = ", ".join(f"{n} {kind}" for kind, n in result.outcomes.items()) or "none"
+    filled = f", {result.n_tracks_filled} of them filled for the whole length" if result.n_tracks_filled else ""
+    return "\n".join(
+        [
+            f"film:   {name} done{again}: {result.n_frames} frames, {result.n_tracks} tracks{filled}",
+            f"faces:  {regions} (in all frames)",
+            *(f"note:   {note}" for note in result.notes),
+            f"results lie in {output}",
+        ]
+    )
+
+
+def _ignore(stage: str, frame: int) -> None:
+    """No report."""
+
+
+@contextmanager
+def _progress(*, quiet: bool) -> Iterator[Callable[[str, int], object]]:
+    if quiet or not sys.stderr.isatty():
+        yield _ignore
+        return
+    from rich.console import Console
+    from rich.progress import Progress, TaskID, TextColumn, TimeElapsedColumn
+
+    columns = (TextColumn("{task.description}"), TextColumn("frame {task.completed:.0f}"), TimeElapsedColumn())
+    with Progress(*columns, console=Console(stderr=True)) as bar:
+        tasks: dict[str, TaskID] = {}
+
+        def report(stage: str, frame: int) -> None:
+            if stage not in tasks:
+                tasks[stage] = bar.add_task(stage, total=None)
+            bar.update(tasks[stage], completed=frame + 1)
+
+        yield report
