@@ -7,7 +7,7 @@ from importlib.util import find_spec
 from statistics import median
 
 from understudy.config.embedded import model_folder
-from understudy.config.training import parity_conditions
+from understudy.config.conditions import drawn_conditions
 from understudy.generate.latent import LatentDiffusionGenerator
 
 N_ROUNDS = 5
@@ -18,7 +18,7 @@ def speed_lines(model: str) -> list[str]:
     folder = model_folder(model)
     runtimes = ["onnx", "torch"] if find_spec("torch") else ["onnx"]
     generators = {name: LatentDiffusionGenerator(folder, name) for name in runtimes}  # type: ignore[arg-type]
-    conditions = parity_conditions(16, generators["onnx"].crop_size)
+    conditions = drawn_conditions(16, generators["onnx"].crop_size)
     spent: dict[tuple[str, int], list[float]] = {(name, n): [] for name in runtimes for n in (1, 16)}
     for round_number in range(N_ROUNDS + 1):
         for (name, n), times in spent.items():
