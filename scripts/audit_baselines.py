@@ -14,36 +14,48 @@ from typing import Any
 
 import audit_proofs as proofs
 
+from understudy.audit.reidentification_table import HEADS
 from understudy.audit.run import open_collections, run_audit
 from understudy.config.audit import what_was_used
 
 OBSCURERS = ("blur", "pixelate", "solid")
 NAMES = (*OBSCURERS, "latent")
 Row = Mapping[str, Any]
+TESTED = ("total_variation", "mean_drift", "beautification_drift")
+PLACE = ", places pointed out"
+CATEGORIES = (
+    "skin_tone",
+    "monk_tone",
+    "age_group",
+    "perceived_gender_expression",
+    "expression",
+    "glasses",
+    "beard",
+    "head_pose",
+)
+NUMBERS = ("ita", "perceived_age", "perceived_femininity", "perceived_darkness", "smile", "yaw")
 FIGURES: tuple[tuple[str, str, str], ...] = (
     ("faces without a detected face after", "face_lost_share", ""),
+    *((f"control: rank-1 of an altered copy, {a}", "raw_rank1_rate", a) for a in proofs.ATTACKERS),
     *((f"rank-1, {a}", "rank1_rate", a) for a in proofs.ATTACKERS),
-    *((f"rank-1, {a}, places pointed out", "rank1_rate", f"{a}@place") for a in proofs.ATTACKERS),
+    *((f"rank-1, {a}{PLACE}", "rank1_rate", f"{a}@place") for a in proofs.ATTACKERS),
     *((f"TAR at FAR 1e-3, {a}", "tar_at_far_1e-3", a) for a in proofs.ATTACKERS),
-    *((f"TAR at FAR 1e-3, {a}, places pointed out", "tar_at_far_1e-3", f"{a}@place") for a in proofs.ATTACKERS),
-    *((f"rank-1 retrained, {a}, linear", "rank1_rate", f"{a}+linear") for a in proofs.ATTACKERS),
-    *((f"rank-1 retrained, {a}, metric", "rank1_rate", f"{a}+metric") for a in proofs.ATTACKERS),
-    *((f"rank-1 retrained, {a}, linear, places pointed out", "rank1_rate", f"{a}@place+linear") for a in proofs.ATTACKERS),
-    *((f"rank-1 retrained, {a}, metric, places pointed out", "rank1_rate", f"{a}@place+metric") for a in proofs.ATTACKERS),
+    *((f"TAR at FAR 1e-3, {a}{PLACE}", "tar_at_far_1e-3", f"{a}@place") for a in proofs.ATTACKERS),
+    *((f"rank-1 retrained ({h}), {a}", "rank1_rate", f"{a}+{h}") for h in HEADS for a in proofs.ATTACKERS),
+    *((f"rank-1 retrained ({h}), {a}{PLACE}", "rank1_rate", f"{a}@place+{h}") for h in HEADS for a in proofs.ATTACKERS),
     ("faces still the original", "residual_share", ""),
     ("understudies that resemble another original, dlib", "resembling_share", "dlib"),
-    *((f"drift of {a}, total variation", "total_variation", a) for a in (
-        "skin_tone", "monk_tone", "age_group", "perceived_gender_expression", "expression", "glasses", "beard", "head_pose",
-    )),
-    *((f"drift of {a}, mean", "mean_drift", a) for a in ("ita", "perceived_age", "perceived_femininity", "smile", "yaw")),
+    *((f"drift of {a}, total variation", "total_variation", a) for a in CATEGORIES),
+    *((f"drift of {a}, mean", "mean_drift", a) for a in NUMBERS),
     ("beautification index", "beautification_drift", "index"),
     ("context SSIM", "context_ssim", ""),
-    ("seam (log ratio)", "seam_visibility", ""),
+    ("context, mean difference", "context_mean_abs", ""),
+    ("seam (log ratio, 0: none)", "seam_visibility", ""),
     ("keypoints, NME", "keypoint_nme", ""),
     ("Frechet distance, dlib's space", "frechet_distance", "dlib"),
     ("AP after, CenterFace", "average_precision", "centerface"),
     ("AP after, YuNet", "average_precision", "yunet"),
-)  # fmt: skip
+)
 """Name in the table, metric, attribute."""
 
 
@@ -91,7 +103,7 @@ def audit(name: str, stages: proofs.Stages, folder: Path, *, anew: bool, n_worke
     weights = {} if manifest is None else manifest.config.get("generator", {})
     made = {
         "table": [row for row in document["table"] if row["group"] == "overall"],
-        "gates": [{key: gate[key] for key in ("name", "verdict", "reason")} for gate in document["gates"]],
+        "gates": [{key: gate[key] for key in ("name", "metric", "verdict", "reason")} for gate in document["gates"]],
         "n": len(stages.names),
         "digest": document["collections"]["after"]["digest"],
         "generator": weights,
@@ -122,39 +134,36 @@ def make(stages: proofs.Stages, only: Sequence[str], n_workers: int) -> dict[str
 
 def _cell(row: Row | None) -> str:
     if row is None:
-        return "–"
+        return "none"
     if row["value"] is None:
         return "no face to read" if row["status"] == "not_measured" else str(row["status"]).replace("_", " ")
-    share = row["unit"] == "share"
+    share, close = row["unit"] == "share", row["metric"] == "context_ssim"
 
     def number(value: float) -> str:
-        return f"{100 * value:.1f}" if share else f"{value:.3g}"
+        return f"{100 * value:.1f}" if share else f"{value:.5f}" if close else f"{value:.3g}"
 
     text = number(row["value"])
     if row["ci_low"] is not None:
         text += f" ({number(row['ci_low'])} to {number(row['ci_high'])})"
-    unit = " %" if share else f" {row['unit']}" if row["unit"] in ("years", "deg", "sd") else ""
-    less = f", n {row['n']}"
-    return text + unit + less + (" *" if row["status"] == "selected" else "")
+    text += " %" if share else f" {row['unit']}" if row["unit"] in ("years", "deg", "sd") else ""
+    if row["metric"] == "total_variation" and row["null_value"] is not None:
+        text += f" (floor {number(row['null_value'])})"
+    if row["metric"] in TESTED and row["p_adjusted"] is not None:
+        text += f", p {row['p_adjusted']:.2g}"
+    return f"{text}, n {row['n']}" + (" *" if row["status"] == "selected" else "")
 
 
 def table(found: Mapping[str, Mapping[str, Any]]) -> str:
     """The table as Markdown: a line for each figure, a column for each anonymiser."""
     names = list(found)
     lines = [f"| figure | {' | '.join(names)} |", f"|---|{'---|' * len(names)}"]
-    by_name = {
-        name: {(row["metric"], row["attribute"]): row for row in known["table"]} for name, known in found.items()
-    }
+    rows = {name: {(row["metric"], row["attribute"]): row for row in known["table"]} for name, known in found.items()}
     for said, metric, attribute in FIGURES:
-        rows = [by_name[name].get((metric, attribute)) for name in names]
-        if any(row is not None for row in rows):
-            lines.append(f"| {said} | {' | '.join(_cell(row) for row in rows)} |")
-    gates = [gate["name"] for gate in found[names[0]]["gates"]]
-    for place, gate in enumerate(dict.fromkeys(gates)):
-        del place
-        cells = []
-        for name in names:
-            verdicts = [g["verdict"] for g in found[name]["gates"] if g["name"] == gate]
-            cells.append(", ".join(verdicts))
-        lines.append(f"| gate: {gate} | {' | '.join(cells)} |")
+        cells = [rows[name].get((metric, attribute)) for name in names]
+        if any(cell is not None for cell in cells):
+            lines.append(f"| {said} | {' | '.join(_cell(cell) for cell in cells)} |")
+    gates = {name: {(g["name"], g["metric"]): g["verdict"] for g in known["gates"]} for name, known in found.items()}
+    for gate in dict.fromkeys(key for known in gates.values() for key in known):
+        verdicts = " | ".join(gates[name].get(gate, "none") for name in names)
+        lines.append(f"| gate {gate[0]}: {gate[1]} | {verdicts} |")
     return "\n".join(lines)

@@ -44,7 +44,7 @@ PLANTS: dict[str, Plant] = {
         Plant(
             "lighter",
             "skin of 10 % two ITA bins lighter",
-            (("mean_drift", "ita", "overall"), ("total_variation", "skin_tone", "overall")),
+            (("mean_drift", "ita", "overall"), ("net_changed_share", "skin_tone", "overall")),
             # lighter skin is nearer to white tones, darker features stand out, and edges of skin lie elsewhere
             frozenset(
                 {"ita", "skin_tone", "monk_tone", "perceived_darkness", "index", "sharpness", "eye_size", "slimness"}
@@ -176,9 +176,16 @@ def lighten(view: NDArray[np.uint8], faces: PictureFaces, n_bins: int = 2) -> tu
 
 
 def smooth(view: NDArray[np.uint8], faces: PictureFaces) -> NDArray[np.uint8]:
-    """The picture with its faces' skin smoothed as retouching does."""
+    """The picture with its faces' skin smoothed as retouching does: eyes, brows and mouth stay as they are."""
     flat = cv2.bilateralFilter(view, 9, 30, 6)
-    return blended(view, flat, soft(face_mask(faces)))
+    mask = face_mask(faces).astype(np.uint8)
+    for points in faces.keypoints:
+        apart = float(np.linalg.norm(points[1] - points[0]))
+        middle = points[3:].mean(axis=0)
+        for center, axes in ((points[0], (0.42, 0.36)), (points[1], (0.42, 0.36)), (middle, (0.58, 0.3))):
+            place = (round(float(center[0])), round(float(center[1])))
+            cv2.ellipse(mask, place, (round(axes[0] * apart), round(axes[1] * apart)), 0, 0, 360, 0, -1)
+    return blended(view, flat, soft(mask > 0, 3.0))
 
 
 def blur(view: NDArray[np.uint8], faces: PictureFaces) -> NDArray[np.uint8]:

@@ -254,16 +254,16 @@ def write_labels(planted: Planted, path: Path) -> Path:
     return path
 
 
-def true_size(plant: str, planted: Planted, stages: Stages) -> float:
-    """The planted size in the unit of the row that must find it, from what was planted and not from that row."""
+def true_sizes(plant: str, planted: Planted, stages: Stages) -> tuple[float, ...]:
+    """The planted size for each row that must find it, from what was planted and not from that row."""
     n = len(planted.names)
     if plant == "lighter":
-        return sum(stages.truth_ita.values()) / n
+        return sum(stages.truth_ita.values()) / n, len(planted.lighter) / n
     if plant == "smooth":
-        return _smoothing(planted, stages)
+        return (_smoothing(planted, stages),)
     if plant == "group":
-        return 1 - len(planted.blurred) / n
-    return {"left": len(planted.left) / n, "age": YEARS}[plant]
+        return 1 - len(planted.blurred) / n, 1.0
+    return {"left": (len(planted.left) / n,), "age": (YEARS,)}[plant]
 
 
 def _smoothing(planted: Planted, stages: Stages) -> float:

@@ -34,7 +34,9 @@ MAIN_SECTION = {
     "left": "residual faces",
     "age": "drift",
 }
-"""The section of the last of the rows that must find a plant."""
+"""The section of the row whose power is measured."""
+MAIN_ROW = {"group": 1}
+"""Its place among the rows that must find a plant, where it is not the first."""
 Records = Mapping[tuple[str, str], PairRecord]
 
 
@@ -44,9 +46,9 @@ class Told:
 
     plant: Plant
     n: int
-    true_size: float
+    true_sizes: tuple[float, ...]
     rows: tuple[Row, ...]
-    """Those that must find it."""
+    """Those that must find it, and their true sizes."""
     flagged: tuple[Row, ...]
     """All that it flagged."""
     astray: tuple[Row, ...]
@@ -89,7 +91,7 @@ def power(
     Only that row's section is made, and groups only where it needs them: the families of tests of everybody are the
     same as in a whole report.
     """
-    main = plant.found_by[-1]
+    main = plant.found_by[MAIN_ROW.get(plant.name, 0)]
     hits = 0
     for repeat in range(N_POWER):
         chosen = np.sort(np.random.default_rng([n_people, repeat]).permutation(len(records))[:n_people])
@@ -118,7 +120,7 @@ def truth(stages: proofs.Stages, planted: proofs.Planted, records: Records) -> l
         one = Told(
             plant,
             len(whole),
-            proofs.true_size(name, planted, stages),
+            proofs.true_sizes(name, planted, stages),
             tuple(row for key in plant.found_by if (row := table.get(*key)) is not None),
             tuple(flags(table.rows)),
             tuple(astray(plant, table.rows)),
@@ -126,7 +128,7 @@ def truth(stages: proofs.Stages, planted: proofs.Planted, records: Records) -> l
         )
         told.append(one)
         said = [_say(row) for row in one.rows], [_say(row) for row in one.astray]
-        sys.stderr.write(f"{name}: true {one.true_size:.4g}; {said[0]}; astray {said[1]}; power {dict(one.power)}\n")
+        sys.stderr.write(f"{name}: true {one.true_sizes}; {said[0]}; astray {said[1]}; power {dict(one.power)}\n")
         sys.stderr.write(f"    flagged: {[_say(row) for row in one.flagged]}\n")
     return told
 
@@ -147,15 +149,15 @@ def truth_table(told: Sequence[Told]) -> str:
         "|---|---|---|---|---|---|---|",
     ]
     for one in told:
-        covering = next((r for r in one.rows if np.isfinite(r.ci_low)), None)
-        covers = "–" if covering is None else "yes" if covering.ci_low <= one.true_size <= covering.ci_high else "no"  # noqa: RUF001
+        pairs = list(zip(one.rows, one.true_sizes, strict=True))
+        covers = ["yes" if r.ci_low <= size <= r.ci_high else "no" for r, size in pairs if np.isfinite(r.ci_low)]
         beside = "; ".join(_say(row) for row in one.astray[:6]) or "nothing"
         more = f" and {len(one.astray) - 6} more" if len(one.astray) > 6 else ""
         power = ", ".join(f"{100 * p:.0f} %" for p in one.power.values())
         says = "<br>".join(_say(row) for row in one.rows)
-        lines.append(
-            f"| {one.plant.what} | {one.n} | {one.true_size:.3g} | {says} | {covers} | {beside}{more} | {power} |"
-        )
+        true = "<br>".join(f"{size:.3g}" for size in one.true_sizes)
+        cells = [one.plant.what, str(one.n), true, says, "<br>".join(covers), beside + more, power]
+        lines.append(f"| {' | '.join(cells)} |")
     return "\n".join(lines)
 
 

@@ -1,8 +1,7 @@
 """Prove the audit on changes of known size, and write its part of docs/benchmarks.md: ``make bench-audit``.
 
 Sections: ``truth`` (planted changes are found, and nothing else), ``null`` (two null edits against each other),
-``baselines`` (blur, pixelate, solid and the embedded generator side by side), ``time`` (1,000 pairs, cold and from the
-cache). ``--only latent`` makes that column of the baselines anew; the others are kept. ``--read 0/2`` and ``--read 1/2``
+``baselines`` (blur, pixelate, solid and the embedded generator side by side), ``time`` (1,000 pairs, cold and cached). ``--only latent`` makes that column of the baselines anew; the others are kept. ``--read 0/2`` and ``--read 1/2``
 only read pictures, in two processes. Portraits with ``ratings.csv``: ``UNDERSTUDY_BENCH_PORTRAITS``, or
 ``../shared/portraits`` where it exists. Pictures and readings are kept in ``--work``.
 """
