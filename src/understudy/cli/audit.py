@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import sys
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -15,6 +16,7 @@ from rich.table import Table
 from understudy.audit.folders import Collection
 from understudy.audit.gates import Verdict, exit_code, write_gates
 from understudy.audit.run import AuditResult, Steps, open_collections, run_audit
+from understudy.audit.sections_identity import PLACED
 from understudy.audit.signing import load_private_key, sign_report
 from understudy.audit.table import Row, Status
 from understudy.cli import audit_verify
@@ -56,6 +58,8 @@ SHOWN = (
 )
 """Metrics of the table in the terminal; all others are in the report."""
 _MOST_ROWS = 34
+WIDTH = 110
+"""Columns where the output is no terminal."""
 
 
 def run(arguments: Sequence[str]) -> int:
@@ -85,7 +89,7 @@ def run(arguments: Sequence[str]) -> int:
     write_results(Path(settings.output), document, result)
     if settings.report.get("html", True):
         _write_page(Path(settings.output), document, settings, key, collections["after"])
-    show(result, Console())
+    show(result, Console(width=None if sys.stdout.isatty() else WIDTH))
     print(f"results lie in {settings.output}")
     return exit_code(result.gates)
 
@@ -168,8 +172,7 @@ def _figures(result: AuditResult) -> Table:
     table = Table(title="figures", title_justify="left", box=None, pad_edge=False)
     for name in ("metric", "of", "n", "value", "interval", "null", ""):
         table.add_column(name, justify="right" if name in ("n", "value", "null") else "left", overflow="fold")
-    rows = [row for metric in SHOWN for row in result.table.rows if row.metric == metric and _is_main(row)]
-    for row in rows[:_MOST_ROWS]:
+    for row in _shown(result.table.rows):
         table.add_row(
             row.metric,
             row.attribute,
@@ -183,9 +186,26 @@ def _figures(result: AuditResult) -> Table:
 
 
 def _is_main(row: Row) -> bool:
-    """Whether a row belongs on the screen: of everybody, measured or asked for, and no part of the index."""
+    """Whether a row belongs on the screen: of everybody, no part of the index, no control twice, no retrained head."""
     part = row.metric == "beautification_drift" and row.attribute != "index"
-    return row.group == "overall" and not part and not (row.metric == "residual_share" and row.attribute)
+    twice = PLACED in row.attribute and row.metric in ("raw_rank1_rate", "face_not_found_share")
+    head = row.metric == "rank1_rate" and "+" in row.attribute
+    return (
+        row.group == "overall"
+        and not (part or twice or head)
+        and not (row.metric == "residual_share" and row.attribute)
+    )
+
+
+def _shown(rows: Sequence[Row]) -> list[Row]:
+    """The rows of the screen; of the retrained attackers the one that identifies most."""
+    found = [row for metric in SHOWN for row in rows if row.metric == metric and _is_main(row)]
+    heads = [r for r in rows if r.metric == "rank1_rate" and "+" in r.attribute and r.group == "overall"]
+    measured = [row for row in heads if row.value == row.value]
+    if measured:
+        last = max((i for i, row in enumerate(found) if row.metric == "rank1_rate"), default=-1)
+        found.insert(last + 1, max(measured, key=lambda row: row.value))
+    return found[:_MOST_ROWS]
 
 
 def _number(row: Row, value: float) -> str:
