@@ -17,13 +17,14 @@ RENDER_PYTHON ?= python3.11
 COMPILE := uv pip compile -q --generate-hashes --universal --python-version 3.11 --no-emit-index-url \
 	--custom-compile-command "make lock"
 
-.PHONY: help demo test check bench bench-generator render lock clean
+.PHONY: help demo test check bench bench-audit bench-generator render lock clean
 
 help:
 	@echo "make demo    install (about a minute) and replace the people in the two portraits of the package"
 	@echo "make test    install everything (a few GB) and run the tests"
 	@echo "make check   ruff, mypy --strict and the layering test"
 	@echo "make bench   measure, and write docs/benchmarks.md"
+	@echo "make bench-audit  prove the audit on planted changes and time it, and write its sections of docs/benchmarks.md"
 	@echo "make bench-generator  judge the embedded generator, and write its section of docs/benchmarks.md"
 	@echo "make render  render people who do not exist, in an environment of its own (7 GB; Python 3.11)"
 	@echo "make lock    resolve the lock files anew (needs uv)"
@@ -64,6 +65,9 @@ check: $(VENV)/.setup-test
 
 bench-generator: $(VENV)/.setup-test
 	@$(BIN)/python scripts/bench_generator.py $(ARGS)
+
+bench-audit: $(VENV)/.setup-test
+	@$(BIN)/python scripts/bench_audit.py $(ARGS)
 
 bench: $(VENV)/.setup-test
 	@$(BIN)/python scripts/bench.py $(ARGS)

@@ -1,8 +1,9 @@
 """Prove the audit on changes of known size, and write its part of docs/benchmarks.md: ``make bench-audit``.
 
 Sections: ``truth`` (planted changes are found, and nothing else), ``null`` (two null edits against each other),
-``baselines`` (blur, pixelate, solid and the embedded generator side by side), ``time`` (1,000 pairs, cold and cached). ``--only latent`` makes that column of the baselines anew; the others are kept. ``--read 0/2`` and ``--read 1/2``
-only read pictures, in two processes. Portraits with ``ratings.csv``: ``UNDERSTUDY_BENCH_PORTRAITS``, or
+``baselines`` (blur, pixelate, solid and the embedded generator side by side), ``time`` (1,000 pairs, cold
+and cached). ``--only latent`` makes that column of the baselines anew; the others are kept. ``--read 0/2`` and
+``--read 1/2`` only read pictures, in two processes. Portraits with ``ratings.csv``: ``UNDERSTUDY_BENCH_PORTRAITS``, or
 ``../shared/portraits`` where it exists. Pictures and readings are kept in ``--work``.
 """
 
@@ -61,13 +62,14 @@ def write_truth(stages: proofs.Stages, given: argparse.Namespace) -> str:
     planted = proofs.choose(stages)
     records = stages.records(needed(planted), given.workers)
     told = truth.truth(stages, planted, records)
+    low, high = proofs.plants.QUALITIES
     return (
-        f"{len(planted.names)} portraits; every picture, changed or not, is shifted by up to {proofs.plants.SHIFT_PX} px and "
-        f"compressed as JPEG at a quality of {proofs.plants.QUALITIES[0]} to {proofs.plants.QUALITIES[1]}, and another such "
-        "copy is the null edit. True sizes come from the edit itself: the lightened pixels measured by another routine, "
-        "smoothing before any compression, shares of pictures. The expected side effects stand in `scripts/audit_plants.py` "
-        f"and were written before the first run. Power: {truth.N_POWER} draws of people each. No renders of one seed at two "
-        "ages were at hand: that plant is on the readings.\n\n"
+        f"{len(planted.names)} portraits; every picture, changed or not, is shifted by up to {proofs.plants.SHIFT_PX} px "
+        f"and compressed as JPEG at a quality of {low} to {high}, and another such copy is the null edit. True sizes come "
+        "from the edit itself: the lightened pixels measured by another routine, smoothing before any compression, shares "
+        "of pictures. The expected side effects stand in `scripts/audit_plants.py` and were written before the first run. "
+        f"Power: {truth.N_POWER} draws of people each, of the first row (of the gap for the blurred group). No renders of "
+        "one seed at two ages were at hand: that plant is on the readings.\n\n"
         f"{truth.truth_table(told)}\n\nMade by {made_by(stages, 'truth')}"
     )
 
@@ -78,8 +80,8 @@ def write_null(stages: proofs.Stages, given: argparse.Namespace) -> str:
     found = truth.nothing(stages, stages.records(jobs, given.workers))
     return (
         f"{proofs.N_NULLS} null edits of {len(stages.names)} portraits, read once; {found.n_repeats} times "
-        f"{min(truth.NULL_PEOPLE, len(stages.names))} people are drawn without replacement, and for each person which edit "
-        "is the output and which the null. At most 16 of 200 repeats may reject at 5 %.\n\n"
+        f"{min(truth.NULL_PEOPLE, len(stages.names))} people are drawn without replacement, and for each person which "
+        "edit is the output and which the null. At most 16 of 200 repeats may reject at 5 %.\n\n"
         f"{truth.null_table(found)}\n\nMade by {made_by(stages, 'null')}"
     )
 
@@ -91,9 +93,9 @@ def write_baselines(stages: proofs.Stages, given: argparse.Namespace) -> str:
         f"{len(stages.names)} portraits of 320 px; 95 % intervals over people; n: readings that a figure rests on. Blur, "
         "pixelate and solid with `guard=none residual=none`, the embedded generator (`generator=latent`) as it is by "
         "default. *: measured with what the anonymiser itself selected with, no independent judge. Retrained attackers "
-        "learn from anonymised pictures of people whom they know. Places pointed out: where the attacker's detector finds "
-        "no face, somebody shows it the place. A drift is measured on faces that can be read in every folder; the null "
-        "edit is a shift of up to half a pixel and another JPEG quality.\n\n"
+        "learn from anonymised pictures of people whom they know. Places pointed out: where the attacker's detector "
+        "finds no face, somebody shows it the place. A drift is measured on faces that can be read in every folder; the "
+        "null edit is a shift of up to half a pixel and another JPEG quality. p after Holm.\n\n"
         f"{baselines.table(found)}\n\nMade by {made_by(stages, 'baselines')}"
     )
 
