@@ -26,7 +26,15 @@ from understudy.train.records import load_records  # noqa: E402
 from understudy.train.run import fit_encoder, train_decoder  # noqa: E402
 from understudy.train.sharpen import Contest, Critic, SharpenSettings, sharpen_decoder  # noqa: E402
 
-TINY = DenoiserSettings(channels=(8, 8), n_norm_groups=4, head_channels=4, n_categories=(6,), style_channels=4)
+TINY = DenoiserSettings(
+    channels=(8, 8),
+    n_norm_groups=4,
+    head_channels=4,
+    n_categories=(6,),
+    style_channels=4,
+    style_dropout=0.1,
+    residual=False,
+)
 
 
 @pytest.fixture(scope="module")

@@ -35,16 +35,16 @@ def mean_keypoints(bank: CropBank) -> NDArray[np.float32]:
 
 
 def reference_bank(records: Sequence[Record], mean: NDArray[np.float32]) -> ReferenceBank:
-    """Pictures of plain subjects whose foreground is known.
+    """Pictures of plain subjects; where the foreground is not known, all of the face's ellipse counts as it.
 
     Raises
     ------
     InvalidInputError
         There is none.
     """
-    chosen = [record for record in records if record.plain and record.foreground is not None]
+    chosen = [record for record in records if record.plain]
     if not chosen:
-        raise InvalidInputError("no record is plain and has a foreground: there is nothing to make references of")
+        raise InvalidInputError("no record is plain: there is nothing to make references of")
     names = {name: i for i, name in enumerate(dict.fromkeys(record.subject for record in chosen))}
     files, points, ellipses = zip(*(_cut(record) for record in chosen), strict=True)
     return ReferenceBank(

@@ -30,12 +30,13 @@ class DenoiserSettings:
     n_layers: int = 1
     n_norm_groups: int = 16
     head_channels: int = 32
-    n_categories: tuple[int, ...] = (6, 5)
+    n_categories: tuple[int, ...] = (6, 5, 5, 4, 3)
     """Bins of each category."""
     style_channels: int = 32
     keypoint_dropout: float = 0.15
     category_dropout: float = 0.15
-    style_dropout: float = 0.1
+    style_dropout: float = 1.0
+    """At 1 there are no styles: a reference says who it shall be."""
     style_noise: float = 0.15
     unmasked_weight: float = 0.05
     """Of the loss where nothing is replaced."""
@@ -43,7 +44,7 @@ class DenoiserSettings:
     """A latent channel counts by its standard deviation in pixels to this power."""
     shift: float = 4.0
     """Of the times, towards the noise: neighbouring cells are alike, so that much is settled early."""
-    residual: bool = False
+    residual: bool = True
     """Whether the network's output is added to the context's latents: what a reference shows is then there already."""
     least_time: float = 0.7
     """A sample counts by one over the square of its time, but not of a time under this."""

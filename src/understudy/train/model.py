@@ -75,7 +75,7 @@ def train_model(
         A model folder whose weights are the first ones; its encoder stays, and its categories are the first ones here.
     references : bool
         Whether the denoiser learns to work from a reference face that is laid into the erased region. The model then
-        carries the faces of the plain subjects whose foreground is known.
+        carries the faces of the plain subjects.
     seed : int
     n_crops : int
         Crops of each picture.
