@@ -64,11 +64,16 @@ def write_truth(stages: proofs.Stages, given: argparse.Namespace) -> str:
     told = truth.truth(stages, planted, records)
     low, high = proofs.plants.QUALITIES
     return (
-        f"{len(planted.names)} portraits; every picture, changed or not, is shifted by up to {proofs.plants.SHIFT_PX} px "
-        f"and compressed as JPEG at a quality of {low} to {high}, and another such copy is the null edit. True sizes come "
-        "from the edit itself: the lightened pixels measured by another routine, smoothing before any compression, shares "
-        "of pictures. The expected side effects stand in `scripts/audit_plants.py` and were written before the first run. "
-        f"Power: {truth.N_POWER} draws of people each, of the first row (of the gap for the blurred group). No renders of "
+        f"{len(planted.names)} portraits; every picture, changed or not, is shifted by up to "
+        f"{proofs.plants.SHIFT_PX} px "
+        f"and compressed as JPEG at a quality of {low} to {high}, and another such copy is the null edit. "
+        "True sizes come "
+        "from the edit itself: the lightened pixels measured by another routine, smoothing before any "
+        "compression, shares "
+        "of pictures. The expected side effects stand in `scripts/audit_plants.py` and were written before "
+        "the first run. "
+        f"Power: {truth.N_POWER} draws of people each, of the first row (of the gap for the blurred group). "
+        "No renders of "
         "one seed at two ages were at hand: that plant is on the readings.\n\n"
         f"{truth.truth_table(told)}\n\nMade by {made_by(stages, 'truth')}"
     )
@@ -90,11 +95,13 @@ def write_baselines(stages: proofs.Stages, given: argparse.Namespace) -> str:
     """The section with anonymisers side by side."""
     found = baselines.make(stages, given.only, given.workers)
     return (
-        f"{len(stages.names)} portraits of 320 px; 95 % intervals over people; n: readings that a figure rests on. Blur, "
+        f"{len(stages.names)} portraits of 320 px; 95 % intervals over people; n: readings that a figure "
+        "rests on. Blur, "
         "pixelate and solid with `guard=none residual=none`, the embedded generator (`generator=latent`) as it is by "
         "default. *: measured with what the anonymiser itself selected with, no independent judge. Retrained attackers "
         "learn from anonymised pictures of people whom they know. Places pointed out: where the attacker's detector "
-        "finds no face, somebody shows it the place. A drift is measured on faces that can be read in every folder; the "
+        "finds no face, somebody shows it the place. A drift is measured on faces that can be read in every "
+        "folder; the "
         "null edit is a shift of up to half a pixel and another JPEG quality. p after Holm.\n\n"
         f"{baselines.table(found)}\n\nMade by {made_by(stages, 'baselines')}"
     )
