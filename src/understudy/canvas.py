@@ -41,6 +41,8 @@ class Subject:
     found_by: str
     seed_key: int
     """What the region's seeds are drawn for: the index in a picture, the track in a film."""
+    anchor: NDArray[np.float32] | None = None
+    """Keypoints in the frame of a film by which its track was cast."""
     fill: str = ""
     """Why this region is filled without an attempt; empty where it is generated."""
 
@@ -79,6 +81,7 @@ class Canvas:
         reference: Reference | None,
         found_by: str,
         fill: str = "",
+        anchor: NDArray[np.float32] | None = None,
     ) -> Subject:
         """Make a subject of detection i; nothing is erased yet."""
         shape = face_shape(found.xyxy[i], found.keypoints[i], found.visibility[i])
@@ -96,6 +99,7 @@ class Canvas:
             found_by=found_by,
             seed_key=int(found.subject_id[i]) if found_by == "primary" else len(self.subjects),
             fill=fill,
+            anchor=anchor,
         )
         self.subjects.append(subject)
         return subject

@@ -107,6 +107,7 @@ class Pipeline:
         detections: Sequence[Detections],
         attributes: Sequence[Sequence[Attributes]] | None = None,
         fill: Sequence[Mapping[int, str]] | None = None,
+        anchors: Sequence[Mapping[int, NDArray[np.float32]]] | None = None,
     ) -> list[AnonymizedImage | UnderstudyError]:
         """Replace everybody in a micro-batch of pictures.
 
@@ -117,6 +118,8 @@ class Pipeline:
             Attributes of every detection, in place of those that the policy reads.
         fill : optional
             For each picture, the detections that are filled without an attempt, with the reason.
+        anchors : optional
+            For each picture, the keypoints in another frame by which detections were cast; see ``Condition.anchor``.
 
         Returns
         -------
@@ -128,7 +131,10 @@ class Pipeline:
         for i, (source, found) in enumerate(zip(sources, detections, strict=True)):
             try:
                 given = None if attributes is None else attributes[i]
-                canvases.append(self._start(source, found, given, {} if fill is None else fill[i]))
+                filled, anchored = {} if fill is None else fill[i], {} if anchors is None else anchors[i]
+                canvas = Canvas(source)
+                self._add(canvas, found, range(len(found)), given, "primary", filled, anchored)
+                canvases.append(canvas)
             except UnderstudyError as error:
                 canvases.append(error)
             except MemoryError as error:
@@ -141,14 +147,6 @@ class Pipeline:
                 _obscure_all(canvas, self.generator)
         return [self._finish(c) if isinstance(c, Canvas) else c for c in canvases]
 
-    def _start(
-        self, source: SourceImage, found: Detections, given: Sequence[Attributes] | None, fill: Mapping[int, str]
-    ) -> Canvas:
-        """Read what may travel from each face, then erase the union of all masks."""
-        canvas = Canvas(source)
-        self._add(canvas, found, range(len(found)), given, "primary", fill)
-        return canvas
-
     def _add(
         self,
         canvas: Canvas,
@@ -157,7 +155,9 @@ class Pipeline:
         given: Sequence[Attributes] | None,
         found_by: str,
         fill: Mapping[int, str] | None = None,
+        anchors: Mapping[int, NDArray[np.float32]] | None = None,
     ) -> list[Subject]:
+        """Read what may travel from each face, then erase the union of all their masks."""
         subjects = []
         for i in indices:
             face = (found.xyxy[i], found.keypoints[i], found.visibility[i])
@@ -166,7 +166,8 @@ class Pipeline:
             guarded = self.guard is not None and isinstance(self.generator, Generator)
             reference = self.guard.reference(view, *face) if guarded and self.guard is not None else None
             why = "" if fill is None else fill.get(i, "")
-            subjects.append(canvas.add(found, i, attributes, reference, found_by, why))
+            anchor = None if anchors is None or not self.policy.keypoints else anchors.get(i)
+            subjects.append(canvas.add(found, i, attributes, reference, found_by, why, anchor))
         canvas.erase(subjects)
         return subjects
 
@@ -224,7 +225,8 @@ class Pipeline:
         points, shown = subject.points_in(crop.image_from_crop)
         if not self.policy.keypoints:
             shown = np.zeros_like(shown)
-        return _Candidate(canvas, subject, Condition(crop, points, shown, subject.attributes), crop.image_from_crop)
+        condition = Condition(crop, points, shown, subject.attributes, subject.anchor)
+        return _Candidate(canvas, subject, condition, crop.image_from_crop)
 
     def _climb(self, candidates: list[_Candidate], generator: Generator) -> None:
         """The ladder: candidate, next seed, ..., fill."""

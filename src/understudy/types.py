@@ -217,6 +217,9 @@ class Condition:
     keypoints: NDArray[np.float32]  # (K, 2) crop px
     visibility: NDArray[np.float32]  # (K,)
     attributes: Attributes
+    anchor: NDArray[np.float32] | None
+    """Keypoints of the same person in another frame, (K, 2) px of any frame: what a generator chooses by them stays the
+    same from frame to frame of a film; None = choose by ``keypoints``."""
 
     def __init__(
         self,
@@ -224,6 +227,7 @@ class Condition:
         keypoints: NDArray[np.float32] | None = None,
         visibility: NDArray[np.float32] | None = None,
         attributes: Attributes | None = None,
+        anchor: NDArray[np.float32] | None = None,
     ) -> None:
         points = np.zeros((5, 2), np.float32) if keypoints is None else np.array(keypoints, np.float32)
         shown = np.zeros(len(points), np.float32) if visibility is None else np.array(visibility, np.float32)
@@ -237,6 +241,7 @@ class Condition:
         object.__setattr__(self, "keypoints", points)
         object.__setattr__(self, "visibility", shown)
         object.__setattr__(self, "attributes", attributes or Attributes())
+        object.__setattr__(self, "anchor", None if anchor is None else np.array(anchor, np.float32))
 
 
 @dataclass(frozen=True)

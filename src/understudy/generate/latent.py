@@ -226,7 +226,8 @@ class LatentDiffusionGenerator:
         keypoints = condition.keypoints[: config.n_keypoints] - np.float32(config.margin_px)
         places = keypoints if len(visibility) and (visibility > 0).all() else None
         wanted = asdict(condition.attributes)
-        index, mirror = self._references.draw(seed, places, [wanted.get(name) for name in config.style_tags])
+        chosen_by = places if condition.anchor is None else condition.anchor[: config.n_keypoints]
+        index, mirror = self._references.draw(seed, chosen_by, [wanted.get(name) for name in config.style_tags])
         return self._references.lay(index, mirror, places, self.crop_size - 2 * config.margin_px)
 
     def _one(self, condition: Condition, seed: int) -> Generated:

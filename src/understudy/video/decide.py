@@ -31,6 +31,19 @@ class Role:
     fill: str = ""
     """Why the track is filled for its whole length; empty where it is generated."""
     attributes: dict[str, int] = field(default_factory=dict)
+    anchor: list[list[float]] | None = None
+    """Keypoints in the first sample frame that has them all, by which a generator chooses what it starts from."""
+    spoilt: list[int] = field(default_factory=list)
+    """Seeds of which too many frames were refused."""
+
+    def recast(self, reason: str, n_attempts: int) -> None:
+        """Take the next seed that is left, or fill the track for its whole length."""
+        self.spoilt.append(self.attempt)
+        left = [attempt for attempt in range(n_attempts) if attempt not in self.spoilt]
+        if left:
+            self.attempt = left[0]
+        else:
+            self.fill = reason
 
     def at(self, pose: int, *, with_pose: bool) -> Attributes:
         """Its attributes in a frame: all fixed but the head's pose, which follows the head."""
@@ -45,6 +58,7 @@ class _Trial:
     accepted: Counter[int] = field(default_factory=Counter)
     reason: str = ""
     read: list[Attributes] = field(default_factory=list)
+    anchor: list[list[float]] | None = None
 
     def role(self, *, judged: bool) -> Role:
         attributes = {}
@@ -54,7 +68,7 @@ class _Trial:
                 attributes[name] = min(values, key=lambda v: (-values[v], v))
         best = min(self.accepted, key=lambda k: (-self.accepted[k], k)) if self.accepted else 0
         why = f"no seed was accepted on any of its sample frames: {self.reason}" if judged and not self.accepted else ""
-        return Role(best, why, attributes)
+        return Role(best, why, attributes, self.anchor)
 
 
 def detections_of(rows: NDArray[np.void], attempts: Sequence[int], n_attempts: int) -> Detections:
@@ -134,7 +148,10 @@ def _try(
     for i in waiting:
         face = (rows["xyxy"][i], rows["keypoints"][i], rows["visibility"][i])
         by_row[i].read.append(pipeline.policy.read(source.view, *face))
+        if by_row[i].anchor is None and (rows["visibility"][i] > 0).all():
+            by_row[i].anchor = rows["keypoints"][i].tolist()
     with_pose = "head_pose" in pipeline.policy.keep
+    anchors = {i: np.array(t.anchor, np.float32) for i, t in enumerate(by_row) if t.anchor is not None}
     for step in range(n_attempts):
         if not waiting:
             return
@@ -144,7 +161,7 @@ def _try(
         ]
         fill = {i: NOT_TRIED for i in range(len(rows)) if i not in waiting}
         found = detections_of(rows, attempts, n_attempts)
-        (result,) = pipeline.replace([source], [found], [given], [fill])
+        (result,) = pipeline.replace([source], [found], [given], [fill], [anchors])
         accepted = _accepted(result)
         for i in waiting:
             if i in accepted:

@@ -179,7 +179,7 @@ class FilmJob:
             if not spoilt:
                 break
             for one, reason in spoilt.items():
-                roles[one].fill = reason
+                roles[one].recast(reason, pipeline.settings.n_attempts)
             work.save_json(ROLES, roles_as_json(roles))
             self._forget_segments_of(work, spoilt, cast)
         outcomes = self._write_frames(work, output, cast)
@@ -261,6 +261,7 @@ class FilmJob:
                 for r, c in zip(rows, cast, strict=True)
             ],
             [{i: role.fill for i, role in enumerate(c) if role.fill} if generated else {} for c in cast],
+            [{i: np.array(role.anchor, np.float32) for i, role in enumerate(c) if role.anchor} for c in cast],
         )
         if len(results) != len(group):
             raise GenerationError(f"{film.path.name}: {len(results)} results for {len(group)} frames")
