@@ -14,8 +14,9 @@ from understudy.errors import InvalidInputError
 
 N_BOOT = 1000
 N_PERMUTATIONS = 999
-_KEPT = 16
-"""Sets of draws that are kept, one for each number of subjects: 8 MB each for 1,000 people and 1,000 draws."""
+_KEPT = 48
+"""Sets of draws that are kept, one for each number of subjects: 8 MB for 1,000 people and 1,000 draws, less for groups
+of them. An audit goes through some 30 numbers again for each attribute, so that fewer would all be forgotten."""
 
 
 @dataclass(frozen=True)
@@ -99,7 +100,8 @@ def draw_subjects(n_subjects: int, *, n_boot: int = N_BOOT, level: float = LEVEL
     if not 0 < level < 1:
         raise InvalidInputError(f"level must lie in (0, 1), got {level}")
     rng = np.random.default_rng(seed)
-    counts = rng.multinomial(n_subjects, np.full(n_subjects, 1 / n_subjects), size=n_boot)
+    drawn = rng.integers(0, n_subjects, (n_boot, n_subjects)) + n_subjects * np.arange(n_boot)[:, None]
+    counts = np.bincount(drawn.ravel(), minlength=n_boot * n_subjects).reshape(n_boot, n_subjects)
     return Draws(counts.astype(np.float64), level)
 
 
