@@ -23,9 +23,10 @@ SAME_PERSON = 0.6
 BANDS = ((0, 15), (15, 30), (30, 45), (45, 90))
 RATED = {
     "perceived_age": "age",
-    "perceived_gender_expression": "gender",
+    "perceived_femininity": "gender",
+    "perceived_darkness": "skin-color",
     "ita": "skin-color",
-    "perceived_smile": "happy",
+    "smile": "happy",
 }
 
 

@@ -160,7 +160,7 @@ def test_missing_weights_stop_with_1_before_anything_is_written(
 
 def test_an_input_that_does_not_exist_stops_with_1(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["anonymize", f"input={tmp_path / 'absent'}", f"output={tmp_path / 'out'}", *FAST]) == 1
-    assert "does not exist: give a file, a folder, a glob or a .txt list" in capsys.readouterr().err
+    assert "does not exist: give a file, a folder, a glob or a list" in capsys.readouterr().err
     assert not (tmp_path / "out").exists()
 
 
