@@ -3,10 +3,10 @@
     python scripts/film_figures.py flicker --output FOLDER [--n 40]
     python scripts/film_figures.py memory --output FOLDER --n 500
 
-``flicker`` pans and zooms over a portrait of the package and runs the embedded generator twice: with tracks, and with each
-frame as a picture of its own (its own seeds, nothing smoothed). Flicker is the mean absolute difference of luminance
-between consecutive frames under the region, each brought into the region's frame by the movement of the scene that the
-script made, and so free of the detector's. ``memory`` writes a film of N frames with a face in 5 % of them and prints the
+``flicker`` pans and zooms over a portrait of the package and runs the embedded generator twice: with tracks, and with
+each frame as a picture of its own (its own seeds, nothing smoothed). Flicker is the mean absolute difference of luminance
+between consecutive frames in the face, each brought back by the movement of the scene that the script made, and so
+free of the detector's. ``memory`` writes a film of N frames with a face in 5 % of them and prints the
 peak of one run over it with the fill generator; run it for two lengths.
 """
 
@@ -18,6 +18,7 @@ import resource
 import shutil
 import time
 from fractions import Fraction
+from itertools import pairwise
 from pathlib import Path
 
 import av
@@ -96,7 +97,7 @@ def flicker(pictures: list[NDArray[np.uint8]]) -> tuple[float, float]:
         back = cv2.invertAffineTransform(movement(k)) - np.array([[0, 0, x0], [0, 0, y0]])
         grey = cv2.cvtColor(picture, cv2.COLOR_RGB2GRAY)
         still.append(cv2.warpAffine(grey, back, (x1 - x0, y1 - y0), flags=cv2.INTER_LINEAR).astype(float))
-    steps = [np.abs(a - b).mean() for a, b in zip(still, still[1:], strict=False)]
+    steps = [np.abs(a - b).mean() for a, b in pairwise(still)]
     return float(np.mean(steps)), float(np.percentile(steps, 95))
 
 
