@@ -4,10 +4,10 @@
     python scripts/film_figures.py memory --output FOLDER --n 500
 
 ``flicker`` pans and zooms over a portrait of the package and runs the embedded generator twice: with tracks, and with
-each frame as a picture of its own (its own seeds, nothing smoothed). Flicker is the mean absolute difference of luminance
-between consecutive frames in the face, each brought back by the movement of the scene that the script made, and so
-free of the detector's. ``memory`` writes a film of N frames with a face in 5 % of them and prints the
-peak of one run over it with the fill generator; run it for two lengths.
+each frame as a picture of its own (its own seeds, nothing smoothed). Flicker is the mean absolute difference of
+luminance between consecutive frames in the face, each brought back by the movement of the scene that the script made,
+and so free of the detector's. ``memory`` writes a film of N frames with a face in 5 % of them and prints the peak of
+one run over it with the fill generator; run it for two lengths.
 """
 
 from __future__ import annotations
