@@ -196,7 +196,9 @@ def test_a_body_over_the_limit_is_refused_from_its_announced_length_alone(server
             b"POST /v1/anonymize HTTP/1.1\r\nHost: localhost\r\nContent-Type: image/jpeg\r\n"
             b"Content-Length: 1000000000\r\nExpect: 100-continue\r\n\r\n"
         )
-        said = raw.recv(65536)
+        said = b""
+        while b"4,194,304" not in said and (piece := raw.recv(65536)):  # head and body may come apart
+            said += piece
     assert said.startswith(b"HTTP/1.1 413 ")
     assert b"the body has 1,000,000,000 bytes, the limit is 4,194,304" in said
 
