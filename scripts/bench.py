@@ -7,7 +7,8 @@ their seconds are CPU time, which other programs on the machine disturb less tha
 
 Pictures: ``UNDERSTUDY_BENCH_PORTRAITS`` (portraits of any size) and ``UNDERSTUDY_BENCH_PHOTOS`` (group pictures), or
 ``../shared/portraits`` and ``../shared/photos`` where they exist. ``UNDERSTUDY_BENCH_DEFACE`` names the ``deface``
-command; without it, an environment of its own is made for it in ``.venv-deface``. ``UNDERSTUDY_BENCH_ROUNDS`` is the
+command; without it, an environment of its own is made for it in ``.venv-deface``. ``UNDERSTUDY_BENCH_BUNDLE`` names an
+exported bundle that is measured in 8 bits too. ``UNDERSTUDY_BENCH_ROUNDS`` is the
 number of rounds (3).
 """
 
@@ -145,22 +146,27 @@ def speed() -> str:
         "| pictures | n | deface, s a picture | understudy, s a picture | ratio (min to max of rounds) | start-up, s |",
         "|---|---|---|---|---|---|",
     ]
+    bundle = os.environ.get("UNDERSTUDY_BENCH_BUNDLE")  # as `understudy export` writes it: also in 8 bits
+    variants = {"": (), **({", int8": ("runtime=onnx_int8", f"runtime.bundle={bundle}")} if bundle else {})}
     for name, make, n in (("512 px portraits, one face", portraits_512, 40), ("1080p groups", groups_1080p, 8)):
         with tempfile.TemporaryDirectory() as scratch:
             folder, one = Path(scratch) / "pictures", Path(scratch) / "one"
             folder.mkdir(), one.mkdir()
             make(folder, n)
             make(one, 1)
-            theirs, ours = [], []
+            theirs = []
+            ours: dict[str, list[tuple[float, float]]] = {label: [] for label in variants}
             for _ in range(ROUNDS):
                 theirs.append(rate(run_deface, folder, one, n))
-                ours.append(rate(understudy_command, folder, one, n))
-        ratios = [b[1] / a[1] for a, b in zip(theirs, ours, strict=True)]
-        rows.append(
-            f"| {name} | {n} | {median(t[1] for t in theirs):.3f} | {median(o[1] for o in ours):.3f} "
-            f"| {median(ratios):.2f} ({min(ratios):.2f} to {max(ratios):.2f}) "
-            f"| deface {median(t[0] for t in theirs):.1f}, understudy {median(o[0] for o in ours):.1f} |"
-        )
+                for label, extra in variants.items():
+                    ours[label].append(rate(lambda a, b, extra=extra: understudy_command(a, b, *extra), folder, one, n))
+        for label, times in ours.items():
+            ratios = [b[1] / a[1] for a, b in zip(theirs, times, strict=True)]
+            rows.append(
+                f"| {name}{label} | {n} | {median(t[1] for t in theirs):.3f} | {median(o[1] for o in times):.3f} "
+                f"| {median(ratios):.2f} ({min(ratios):.2f} to {max(ratios):.2f}) "
+                f"| deface {median(t[0] for t in theirs):.1f}, understudy {median(o[0] for o in times):.1f} |"
+            )
     return "\n".join(
         [
             f"Median of {ROUNDS} rounds, CPU time on one pinned core, one thread each. {machine()}.",

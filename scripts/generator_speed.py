@@ -6,8 +6,8 @@ import time
 from importlib.util import find_spec
 from statistics import median
 
-from understudy.config.embedded import model_folder
 from understudy.config.conditions import drawn_conditions
+from understudy.config.embedded import model_folder
 from understudy.generate.latent import LatentDiffusionGenerator
 
 N_ROUNDS = 5

@@ -74,7 +74,8 @@ def test_a_condition_has_no_way_back_to_the_crop() -> None:
         "replace_mask",
         "keypoints",
         "visibility",
-        "attributes", "anchor",
+        "attributes",
+        "anchor",
     }
     cut = crop()
     assert not np.shares_memory(Condition(cut).context, cut.pixels)

@@ -298,7 +298,9 @@ def _places(labelled: Sequence[str], pictures: Sequence[str]) -> dict[str, int]:
         by_short: dict[str, list[int]] = {}
         for i, name in enumerate(pictures):
             by_short.setdefault(shorten(name), []).append(i)
-        found = {name: by_short[shorten(name)][0] for name in set(labelled) if len(by_short.get(shorten(name), ())) == 1}
+        found = {
+            name: by_short[shorten(name)][0] for name in set(labelled) if len(by_short.get(shorten(name), ())) == 1
+        }
         if found:
             return found
     return {}
