@@ -117,9 +117,11 @@ def anonymize(python: Path, source: Path, *extra: str) -> Mapping[str, float]:
 def face_rows(python: Path, portraits: Path) -> list[str]:
     """Milliseconds a face of the generator, by precision and number of threads."""
     rows = ["", "| generator | threads | ms a face (wall) | ms a face (CPU) |", "|---|---|---|---|"]
-    for precision in os.environ.get("UNDERSTUDY_BENCH_PRECISIONS", "fp32").split(","):
+    bundle = os.environ.get("UNDERSTUDY_BENCH_BUNDLE")  # as `understudy export` writes it
+    variants = {"fp32": []} | ({"int8": ["runtime=onnx_int8", f"runtime.bundle={bundle}"]} if bundle else {})
+    for precision, overrides in variants.items():
         for n in (1, 2):
-            said = run([python, "-c", FACES, portraits, str(n), f"runtime.precision={precision}"])
+            said = run([python, "-c", FACES, portraits, str(n), *overrides])
             cost = json.loads(said.strip().splitlines()[-1])
             rows.append(f"| {precision} | {n} | {1000 * cost['wall']:.0f} | {1000 * cost['cpu']:.0f} |")
     return rows
