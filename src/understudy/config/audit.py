@@ -18,6 +18,7 @@ from understudy.audit.labels import LabelFormat
 from understudy.audit.resampling import Plan
 from understudy.audit.run import AuditJob
 from understudy.audit.sections import Options, Used
+from understudy.config.build import named_weights
 from understudy.config.parts import PartBuilder, find_target
 from understudy.config.schema import Audit
 from understudy.errors import ConfigError, UnderstudyError
@@ -210,21 +211,9 @@ def audit_weights(settings: Audit, readers: Readers) -> dict[str, str]:
         if callable(digests):
             found |= digests()
     for key in ("attacker", "detector", "second", "estimator"):
-        for name in _named_weights(getattr(settings, key)):
+        for name in named_weights(getattr(settings, key)):
             found[name] = registry.file_digest(registry.resolve(name))
     return dict(sorted(found.items()))
-
-
-def _named_weights(node: object) -> Iterator[str]:
-    if isinstance(node, Mapping):
-        for key, value in node.items():
-            if key == "weights" and isinstance(value, str):
-                yield value
-            else:
-                yield from _named_weights(value)
-    elif isinstance(node, list):
-        for value in node:
-            yield from _named_weights(value)
 
 
 def audit_record(settings: Audit, job: AuditJob) -> dict[str, object]:

@@ -184,21 +184,22 @@ def weight_digests(settings: Anonymize, job: AnonymizeJob) -> dict[str, str]:
     """SHA-256 of every weight file in use: what the parts report, and what their settings called ``weights`` name."""
     found = dict(job.pipeline.digests())
     for node in (settings.detector, settings.residual, settings.generator, settings.guard):
-        for name in _named_weights(node):
+        for name in named_weights(node):
             found[name] = file_digest(resolve(name))
     return dict(sorted(found.items()))
 
 
-def _named_weights(node: object) -> Iterator[str]:
+def named_weights(node: object) -> Iterator[str]:
+    """Names that settings call ``weights``, at any depth."""
     if isinstance(node, Mapping):
         for key, value in node.items():
             if key == "weights" and isinstance(value, str):
                 yield value
             else:
-                yield from _named_weights(value)
+                yield from named_weights(value)
     elif isinstance(node, list):
         for value in node:
-            yield from _named_weights(value)
+            yield from named_weights(value)
 
 
 def _printable(value: object) -> object:

@@ -24,6 +24,7 @@ from understudy.diffusion.autoencoder import CELL_PX, PatchAutoencoder, pixels_f
 from understudy.diffusion.conditioning import condition_planes
 from understudy.diffusion.networks import ModelConfig
 from understudy.diffusion.sampler import sample
+from understudy.errors import InvalidInputError
 from understudy.train.data import CropBank
 from understudy.train.ema import MovingAverage
 from understudy.train.loop import Losses, Schedule, fit
@@ -197,7 +198,8 @@ def _losses(
         return drawn
 
     def losses(network: nn.Module, n: int, random: torch.Generator) -> dict[str, Tensor]:
-        assert isinstance(network, Contest)  # noqa: S101 - fit hands back what it was given
+        if not isinstance(network, Contest):
+            raise InvalidInputError(f"network must be a Contest, got {type(network).__name__}")
         half = n // 2
         rows = torch.randint(len(bank.pixels), (half,), generator=random).numpy()
         places = torch.randint(len(sampled), (n - half,), generator=random)
