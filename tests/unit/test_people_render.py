@@ -2,12 +2,15 @@
 
 import os
 import subprocess
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
+from understudy.errors import InvalidInputError
 from understudy.people.output import LABELS, read_rows
-from understudy.people.render import Settings, parse_arguments
+from understudy.people.persona import sample_persona
+from understudy.people.render import Settings, aged, main, parse_arguments
 
 ROOT = Path(__file__).resolve().parents[2]
 ENVIRONMENT = Path(os.environ.get("UNDERSTUDY_RENDER", ROOT / ".venv-render"))
@@ -18,6 +21,23 @@ def test_the_command_line_asks_for_what_the_settings_are_by_default() -> None:
     args, settings = parse_arguments(["out"]), Settings()
     assert (args.seed, args.size, args.samples) == (settings.seed, settings.size_px, settings.samples)
     assert (args.views, args.mixes) == (settings.n_views, settings.n_mixes)
+
+
+def test_an_older_head_is_the_same_head_in_all_but_its_age() -> None:
+    head = sample_persona(0, 3)
+    assert aged(head, 0) == head
+    assert aged(head, 5) == replace(head, age=head.age + 5)
+
+
+def test_a_head_older_than_the_body_model_reaches_is_refused() -> None:
+    with pytest.raises(InvalidInputError, match="spans 3 to 90"):
+        aged(replace(sample_persona(0, 3), age=87.0), 5)
+
+
+def test_heads_are_taken_by_name_and_a_wrong_list_is_refused() -> None:
+    assert parse_arguments(["out", "--heads", "3,17", "--older", "5"]).older == 5
+    with pytest.raises(SystemExit, match="3,17,29"):
+        main(["out", "--heads", "three"])
 
 
 def render(folder: Path, count: int) -> None:

@@ -6,6 +6,7 @@ import io
 import json
 import os
 from collections import Counter
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -112,8 +113,8 @@ def count_rejected(folder: Path) -> Counter[str]:
     return total
 
 
-def share_of(indices: range, shard: str) -> range:
-    """The part ``i/n`` of a range of indices: every n-th one, from the i-th, i from 0.
+def share_of(indices: Sequence[int], shard: str) -> Sequence[int]:
+    """The part ``i/n`` of the indices: every n-th one, from the i-th, i from 0.
 
     Raises
     ------

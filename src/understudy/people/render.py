@@ -14,7 +14,8 @@ import signal
 import sys
 import time
 from collections import Counter
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -22,6 +23,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from understudy import __version__
+from understudy.errors import InvalidInputError
 from understudy.people.backdrop import sample_backdrop
 from understudy.people.body import Body, load_body
 from understudy.people.camera import aim, gaze_rotation
@@ -40,7 +42,7 @@ from understudy.people.output import (
     share_of,
     write_head,
 )
-from understudy.people.persona import Persona, generator, sample_persona, sample_view
+from understudy.people.persona import MAX_AGE, MIN_AGE, Persona, generator, sample_persona, sample_view
 
 CAMERA, RIG, GAZE, DEVELOP, NOISE = range(30, 35)
 
@@ -56,6 +58,8 @@ class Settings:
     n_mixes: int = 3
     fill: tuple[float, float] = (0.78, 1.06)
     keep_linear: bool = True
+    older: float = 0.0
+    """Years added to every head's age, with every other draw as it was: one collection at two ages."""
 
 
 @functools.cache
@@ -136,10 +140,30 @@ def render_view(
             result.files[f"{stem}_linear.npz"] = npz_bytes(**linear_arrays(passes))
 
 
+def aged(persona: Persona, years: float) -> Persona:
+    """The same head, years older; hair, beard and what is worn stay as they were dealt.
+
+    Nothing is drawn again, but a head that passes 38 or 62 on the way may turn grey, which shifts the draws of its
+    brows and lashes: leave such heads out where all else must be the same.
+
+    Raises
+    ------
+    InvalidInputError
+        For an age that the body model does not reach.
+    """
+    age = persona.age + years
+    if years and not MIN_AGE <= age <= MAX_AGE:
+        raise InvalidInputError(
+            f"head {persona.index} would be {age:.1f} years old; the body model spans {MIN_AGE:g} to {MAX_AGE:g}: "
+            "leave it out with --heads, or change --older"
+        )
+    return replace(persona, age=age)
+
+
 def render_head(body: Body, vertices: NDArray[np.int64], index: int, settings: Settings) -> HeadResult:
     """All pictures of one head."""
     begun = time.monotonic()
-    persona = sample_persona(settings.seed, index)
+    persona = aged(sample_persona(settings.seed, index), settings.older)
     figure = build_figure(body, persona)
     result = HeadResult(index)
     studio = Studio(figure.model, settings.size_px, settings.samples)
@@ -162,7 +186,7 @@ def render_head(body: Body, vertices: NDArray[np.int64], index: int, settings: S
     return result
 
 
-def render_heads(folder: Path, body: Body, indices: range, settings: Settings) -> Counter[str]:
+def render_heads(folder: Path, body: Body, indices: Sequence[int], settings: Settings) -> Counter[str]:
     """Render what is not in the folder yet; the counts over the whole folder."""
     folder.mkdir(parents=True, exist_ok=True)
     vertices = landmark_vertices(body)
@@ -187,6 +211,8 @@ def parse_arguments(arguments: list[str] | None = None) -> argparse.Namespace:
     parser.add_argument("--body", type=Path, default=Path("body.npz"))
     parser.add_argument("--first", type=int, default=0, help="index of the first head")
     parser.add_argument("--count", type=int, default=100, help="number of heads")
+    parser.add_argument("--heads", default="", help="indices of the heads, as 3,17,29, in place of --first and --count")
+    parser.add_argument("--older", type=float, default=0.0, help="years added to every head, all else the same")
     parser.add_argument("--shard", default="0/1", help="i/n: every n-th head from the i-th, for one of n processes")
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--size", type=int, default=192, help="pixels on a side")
@@ -208,8 +234,13 @@ def main(arguments: list[str] | None = None) -> None:
         n_views=args.views,
         n_mixes=args.mixes,
         keep_linear=not args.no_linear,
+        older=args.older,
     )
-    indices = share_of(range(args.first, args.first + args.count), args.shard)
+    try:
+        heads: Sequence[int] = [int(head) for head in args.heads.split(",") if head.strip()]
+    except ValueError:
+        sys.exit(f"--heads wants indices between commas, as 3,17,29, got {args.heads!r}")
+    indices = share_of(heads or range(args.first, args.first + args.count), args.shard)
     counts = render_heads(args.output, load_body(args.body), indices, settings)
     sys.stdout.write("".join(f"{rule}: {n}\n" for rule, n in sorted(counts.items())))
 
