@@ -10,7 +10,7 @@ import pytest
 from understudy.errors import InvalidInputError
 from understudy.people.output import LABELS, read_rows
 from understudy.people.persona import sample_persona
-from understudy.people.render import Settings, aged, main, parse_arguments
+from understudy.people.render import Settings, aged, main, named_heads, parse_arguments
 
 ROOT = Path(__file__).resolve().parents[2]
 ENVIRONMENT = Path(os.environ.get("UNDERSTUDY_RENDER", ROOT / ".venv-render"))
@@ -34,10 +34,15 @@ def test_a_head_older_than_the_body_model_reaches_is_refused() -> None:
         aged(replace(sample_persona(0, 3), age=87.0), 5)
 
 
-def test_heads_are_taken_by_name_and_a_wrong_list_is_refused() -> None:
-    assert parse_arguments(["out", "--heads", "3,17", "--older", "5"]).older == 5
-    with pytest.raises(SystemExit, match="3,17,29"):
-        main(["out", "--heads", "three"])
+def test_heads_and_views_are_taken_by_number() -> None:
+    assert named_heads("3,17:0, 17:2", n_views=4) == {3: [], 17: [0, 2]}
+    assert named_heads("", n_views=4) == {}
+
+
+@pytest.mark.parametrize("heads", ["three", "3:x", "3:4", "-1"])
+def test_a_wrong_list_of_heads_is_refused_with_the_word_that_is_wrong(heads: str) -> None:
+    with pytest.raises(SystemExit, match=f"got {heads!r}"):
+        main(["out", "--heads", heads])
 
 
 def render(folder: Path, count: int) -> None:

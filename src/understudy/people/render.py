@@ -14,7 +14,7 @@ import signal
 import sys
 import time
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -42,7 +42,16 @@ from understudy.people.output import (
     share_of,
     write_head,
 )
-from understudy.people.persona import MAX_AGE, MIN_AGE, Persona, generator, sample_persona, sample_view
+from understudy.people.persona import (
+    MAX_AGE,
+    MAX_YAW_DEG,
+    MIN_AGE,
+    Persona,
+    bare,
+    generator,
+    sample_persona,
+    sample_view,
+)
 
 CAMERA, RIG, GAZE, DEVELOP, NOISE = range(30, 35)
 
@@ -60,6 +69,9 @@ class Settings:
     keep_linear: bool = True
     older: float = 0.0
     """Years added to every head's age, with every other draw as it was: one collection at two ages."""
+    bare: bool = False
+    """Without hair, beard, make-up and what is worn: references for a generator."""
+    max_yaw_deg: float = MAX_YAW_DEG
 
 
 @functools.cache
@@ -160,16 +172,19 @@ def aged(persona: Persona, years: float) -> Persona:
     return replace(persona, age=age)
 
 
-def render_head(body: Body, vertices: NDArray[np.int64], index: int, settings: Settings) -> HeadResult:
-    """All pictures of one head."""
+def render_head(
+    body: Body, vertices: NDArray[np.int64], index: int, settings: Settings, views: Sequence[int] = ()
+) -> HeadResult:
+    """All pictures of one head, or those of some views."""
     begun = time.monotonic()
     persona = aged(sample_persona(settings.seed, index), settings.older)
+    persona = bare(persona) if settings.bare else persona
     figure = build_figure(body, persona)
     result = HeadResult(index)
     studio = Studio(figure.model, settings.size_px, settings.samples)
     try:
-        for number in range(settings.n_views):
-            view = sample_view(settings.seed, index, number, settings.n_views)
+        for number in views or range(settings.n_views):
+            view = sample_view(settings.seed, index, number, settings.n_views, settings.max_yaw_deg)
 
             def stream(part: int, number: int = number) -> np.random.Generator:
                 return generator(settings.seed, part, index, number)
@@ -186,15 +201,17 @@ def render_head(body: Body, vertices: NDArray[np.int64], index: int, settings: S
     return result
 
 
-def render_heads(folder: Path, body: Body, indices: Sequence[int], settings: Settings) -> Counter[str]:
-    """Render what is not in the folder yet; the counts over the whole folder."""
+def render_heads(
+    folder: Path, body: Body, indices: Sequence[int], settings: Settings, views: Mapping[int, Sequence[int]]
+) -> Counter[str]:
+    """Render what is not in the folder yet, of some heads some views only; the counts over the whole folder."""
     folder.mkdir(parents=True, exist_ok=True)
     vertices = landmark_vertices(body)
     done = finished_heads(folder)
     for index in indices:
         if index in done:
             continue
-        result = render_head(body, vertices, index, settings)
+        result = render_head(body, vertices, index, settings, views.get(index, ()))
         write_head(folder, result)
         lost = ", ".join(f"{n} {rule}" for rule, n in sorted(result.rejected.items()))
         sys.stdout.write(
@@ -204,6 +221,26 @@ def render_heads(folder: Path, body: Body, indices: Sequence[int], settings: Set
     return count_rejected(folder)
 
 
+def named_heads(text: str, n_views: int) -> dict[int, list[int]]:
+    """Heads and their views from ``3,17:0,17:2``; no views stand for all of them.
+
+    Raises
+    ------
+    InvalidInputError
+        For anything else, or a view that the run does not have.
+    """
+    found: dict[int, list[int]] = {}
+    for word in filter(None, (part.strip() for part in text.split(","))):
+        head, _, view = word.partition(":")
+        if not head.isdecimal() or (view and not view.isdecimal()) or (view and int(view) >= n_views):
+            raise InvalidInputError(
+                f"--heads wants indices, with a view under {n_views} after a colon if you like, as 3,17:0,17:2; "
+                f"got {word!r}"
+            )
+        found.setdefault(int(head), []).extend([int(view)] if view else [])
+    return found
+
+
 def parse_arguments(arguments: list[str] | None = None) -> argparse.Namespace:
     """The command line."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
@@ -211,13 +248,17 @@ def parse_arguments(arguments: list[str] | None = None) -> argparse.Namespace:
     parser.add_argument("--body", type=Path, default=Path("body.npz"))
     parser.add_argument("--first", type=int, default=0, help="index of the first head")
     parser.add_argument("--count", type=int, default=100, help="number of heads")
-    parser.add_argument("--heads", default="", help="indices of the heads, as 3,17,29, in place of --first and --count")
+    parser.add_argument(
+        "--heads", default="", help="in place of --first and --count: indices, as 3,17, or views, as 17:2"
+    )
     parser.add_argument("--older", type=float, default=0.0, help="years added to every head, all else the same")
     parser.add_argument("--shard", default="0/1", help="i/n: every n-th head from the i-th, for one of n processes")
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--size", type=int, default=192, help="pixels on a side")
     parser.add_argument("--samples", type=int, default=12, help="per pixel")
     parser.add_argument("--views", type=int, default=4, help="of each head")
+    parser.add_argument("--max-yaw", type=float, default=MAX_YAW_DEG, help="of a view, degrees")
+    parser.add_argument("--bare", action="store_true", help="no hair, beard, make-up or glasses: references")
     parser.add_argument("--mixes", type=int, default=3, help="lights of each view")
     parser.add_argument("--no-linear", action="store_true", help="leave out the linear foregrounds and depth")
     return parser.parse_args(arguments)
@@ -235,13 +276,15 @@ def main(arguments: list[str] | None = None) -> None:
         n_mixes=args.mixes,
         keep_linear=not args.no_linear,
         older=args.older,
+        bare=args.bare,
+        max_yaw_deg=args.max_yaw,
     )
     try:
-        heads: Sequence[int] = [int(head) for head in args.heads.split(",") if head.strip()]
-    except ValueError:
-        sys.exit(f"--heads wants indices between commas, as 3,17,29, got {args.heads!r}")
-    indices = share_of(heads or range(args.first, args.first + args.count), args.shard)
-    counts = render_heads(args.output, load_body(args.body), indices, settings)
+        heads = named_heads(args.heads, settings.n_views)
+    except InvalidInputError as error:
+        sys.exit(str(error))
+    indices = share_of(list(heads) or range(args.first, args.first + args.count), args.shard)
+    counts = render_heads(args.output, load_body(args.body), indices, settings, heads)
     sys.stdout.write("".join(f"{rule}: {n}\n" for rule, n in sorted(counts.items())))
 
 
