@@ -6,7 +6,9 @@ import pytest
 from understudy.errors import InvalidInputError
 from understudy.people.persona import (
     EXPRESSION_CLASS,
+    SHAVEN,
     age_group,
+    bare,
     gender_expression,
     generator,
     sample_persona,
@@ -81,3 +83,29 @@ def test_classes_of_age_gender_expression_and_expression() -> None:
 def test_a_negative_index_is_refused_with_its_value() -> None:
     with pytest.raises(InvalidInputError, match="-1"):
         sample_persona(0, -1)
+
+
+def test_a_bare_head_keeps_its_shape_and_loses_what_is_its_own() -> None:
+    """Hair, beard, make-up and what is worn go; age, tone, gender and expression stay."""
+    persona = next(p for p in (sample_persona(0, i) for i in range(200)) if p.beard != "none" and p.worn != "none")
+    shown = bare(persona)
+    assert (shown.hair, shown.beard, shown.worn, shown.lipstick, shown.eye_shadow) == (
+        SHAVEN,
+        "none",
+        "none",
+        False,
+        False,
+    )
+    assert (shown.age, shown.melanin, shown.gender, shown.expression) == (
+        persona.age,
+        persona.melanin,
+        persona.gender,
+        persona.expression,
+    )
+    assert shown.plain
+
+
+def test_the_yaw_of_views_ends_where_it_is_told_to() -> None:
+    """With a limit of 40 degrees, 40 views reach past 35 and none passes 40."""
+    yaw = [abs(sample_view(0, 1, k, 40, 40.0).yaw_deg) for k in range(40)]
+    assert 35 < max(yaw) <= 40

@@ -10,7 +10,7 @@ from scipy.spatial import cKDTree
 
 from understudy.people.body import Body, elevation_deg
 from understudy.people.fields import Floats, ValueNoise, smooth_step, unit
-from understudy.people.persona import Persona
+from understudy.people.persona import SHAVEN, Persona
 from understudy.people.shape import Head
 from understudy.people.strands import Roots, Strands, Surface, perpendiculars, sample_roots
 
@@ -290,6 +290,8 @@ def build_hair(body: Body, persona: Persona, head: Head, rng: np.random.Generato
     receding = persona.hair == "receding"
     raised = rng.uniform(8, 24) if receding else rng.normal(-4 if persona.feminine else -1, 2.5)
     density = scalp_density(body, noise, raised, rng.uniform(0.3, 1) if receding else 0.0)
+    if persona.hair == SHAVEN:
+        return Groom([], 0 * density)
     if persona.hair == "bald":
         return Groom([], density * rng.uniform(0, 0.35))
     style = STYLES[persona.hair]

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from typing import Any, Literal
 
 import numpy as np
@@ -32,6 +32,8 @@ MASCULINE_HAIR = ("buzz", "short", "short", "short", "side", "side", "curly", "a
 FEMININE_HAIR = (
     "long", "long", "long", "bob", "bob", "wavy", "wavy", "curlylong", "afro", "tied", "tied", "tied", "short", "side",
 )  # fmt: skip
+SHAVEN = "shaven"
+"""Hair of a head that is rendered as a reference: not a strand, not a shadow of one."""
 WORN = ("none", "glasses", "sunglasses", "medical_mask", "cap", "headscarf", "hand")
 WORN_SHARES = (0.66, 0.12, 0.05, 0.04, 0.05, 0.05, 0.03)
 
@@ -172,11 +174,16 @@ def sample_persona(seed: int, index: int) -> Persona:
     )
 
 
-def sample_view(seed: int, index: int, number: int, n_views: int) -> View:
-    """View ``number`` of head ``index``: yaw to 90 degrees on both sides, half of the views within 30 degrees."""
+def bare(persona: Persona) -> Persona:
+    """The same head with nothing of its own on it but brows and lashes: what a generator's references show."""
+    return replace(persona, hair=SHAVEN, beard="none", worn="none", lipstick=False, eye_shadow=False)
+
+
+def sample_view(seed: int, index: int, number: int, n_views: int, max_yaw_deg: float = MAX_YAW_DEG) -> View:
+    """View ``number`` of head ``index``: yaw to ``max_yaw_deg`` either way, half of the views within a third of it."""
     rng = generator(seed, 3, index, number)
     turn = 2 * dealt(seed, 2, index * n_views + number) - 1
-    yaw = np.sign(turn) * MAX_YAW_DEG * abs(turn) ** 1.6
+    yaw = np.sign(turn) * max_yaw_deg * abs(turn) ** 1.6
     return View(
         number=number,
         yaw_deg=float(yaw),
