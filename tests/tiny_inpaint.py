@@ -8,7 +8,11 @@ from pathlib import Path
 import torch
 from diffusers import (
     AutoencoderKL,
+    ControlNetModel,
     DDIMScheduler,
+    FlowMatchEulerDiscreteScheduler,
+    FluxFillPipeline,
+    FluxTransformer2DModel,
     StableDiffusionInpaintPipeline,
     StableDiffusionXLInpaintPipeline,
     UNet2DConditionModel,
@@ -21,6 +25,9 @@ from transformers import (
     CLIPTextModel,
     CLIPTextModelWithProjection,
     CLIPTokenizer,
+    T5Config,
+    T5EncoderModel,
+    T5Tokenizer,
 )
 
 LETTERS = "abcdefghijklmnopqrstuvwxyz,'-"
@@ -49,14 +56,15 @@ def text_config() -> CLIPTextConfig:
     )
 
 
-def autoencoder() -> AutoencoderKL:
+def autoencoder(latent_channels: int = 4, **changes) -> AutoencoderKL:
     return AutoencoderKL(
         block_out_channels=(4, 8),
         down_block_types=("DownEncoderBlock2D",) * 2,
         up_block_types=("UpDecoderBlock2D",) * 2,
-        latent_channels=4,
+        latent_channels=latent_channels,
         norm_num_groups=2,
         sample_size=32,
+        **changes,
     )
 
 
@@ -147,3 +155,85 @@ def make_tiny_inpaint_xl(folder: Path) -> Path:
     )
     pipe.save_pretrained(str(folder / "model"))
     return folder / "model"
+
+
+def make_tiny_flux_fill(folder: Path) -> Path:
+    """Save a FLUX Fill pipeline under ``folder``: a transformer of one block of each kind, CLIP and T5."""
+    torch.manual_seed(0)
+    latent, scale = 4, 2  # channels of a latent; the autoencoder's side over the latent's
+    transformer = FluxTransformer2DModel(
+        in_channels=2 * 4 * latent + 4 * scale**2,  # noise, masked picture, mask: in patches of 2 by 2
+        out_channels=4 * latent,
+        num_layers=1,
+        num_single_layers=1,
+        attention_head_dim=16,
+        num_attention_heads=2,
+        joint_attention_dim=16,
+        pooled_projection_dim=8,
+        guidance_embeds=True,
+        axes_dims_rope=(4, 4, 8),
+    )
+    t5 = T5Config(
+        vocab_size=64, d_model=16, d_kv=8, d_ff=16, num_layers=1, num_heads=2, is_encoder_decoder=False, use_cache=False
+    )
+    vocabulary = [("<pad>", 0.0), ("</s>", 0.0), ("<unk>", 0.0), ("\u2581", -1.0), *((c, -2.0) for c in LETTERS)]
+    pipe = FluxFillPipeline(
+        vae=autoencoder(latent, use_quant_conv=False, use_post_quant_conv=False, shift_factor=0.1, scaling_factor=0.4),
+        text_encoder=CLIPTextModel(text_config()),
+        tokenizer=tokenizer(folder / "words"),
+        text_encoder_2=T5EncoderModel(t5),
+        tokenizer_2=T5Tokenizer(vocab=vocabulary, extra_ids=0, model_max_length=16),
+        transformer=transformer,
+        scheduler=FlowMatchEulerDiscreteScheduler(),
+    )
+    pipe.save_pretrained(str(folder / "model"))
+    return folder / "model"
+
+
+def make_tiny_controlnet(folder: Path, *, xl: bool = False) -> Path:
+    """Save a ControlNet that fits ``make_tiny_inpaint`` or, with ``xl``, ``make_tiny_inpaint_xl``.
+
+    Its last layers, which start at zero in training, are random here: with them at zero it would change nothing.
+    """
+    torch.manual_seed(1)
+    more = {
+        "addition_embed_type": "text_time",
+        "addition_time_embed_dim": 8,
+        "projection_class_embeddings_input_dim": 8 + 6 * 8,
+    }
+    net = ControlNetModel(
+        block_out_channels=(4, 8),
+        layers_per_block=1,
+        in_channels=4,
+        down_block_types=("DownBlock2D", "CrossAttnDownBlock2D"),
+        cross_attention_dim=16 if xl else 8,
+        attention_head_dim=2,
+        norm_num_groups=2,
+        conditioning_embedding_out_channels=(4, 8),
+        **(more if xl else {}),
+    )
+    for weight in net.parameters():
+        if not weight.any():
+            torch.nn.init.normal_(weight, std=0.5)
+    net.save_pretrained(str(folder / "controlnet"))
+    return folder / "controlnet"
+
+
+def make_tiny_lora(folder: Path, model: Path) -> Path:
+    """Save a LoRA of rank 2 for the attention of a tiny pipeline's denoiser, under the names that diffusers writes."""
+    import diffusers
+    from safetensors.torch import save_file
+
+    part = "transformer" if (model / "transformer").is_dir() else "unet"
+    kind = diffusers.FluxTransformer2DModel if part == "transformer" else UNet2DConditionModel
+    denoiser = kind.from_pretrained(str(model / part))
+    random = torch.Generator().manual_seed(2)
+    weights = {}
+    for name, layer in denoiser.named_modules():
+        if name.endswith(("to_q", "to_v")):
+            rows, columns = layer.weight.shape
+            weights[f"{part}.{name}.lora_A.weight"] = torch.randn(2, columns, generator=random)
+            weights[f"{part}.{name}.lora_B.weight"] = torch.randn(rows, 2, generator=random)
+    folder.mkdir(parents=True, exist_ok=True)
+    save_file(weights, folder / "pytorch_lora_weights.safetensors")
+    return folder

@@ -23,6 +23,8 @@ Progress = Callable[[int, int], None]
 """Called with (bytes done, bytes in all) while a file is fetched."""
 
 MIRROR_VARIABLE = "UNDERSTUDY_MODELS"
+HUB = "hub"
+"""Kind of the registry's entries that are no files but checkpoints of the hub; understudy.hub reads them."""
 _CHUNK = 1 << 20
 _TIMEOUT_S = 30.0
 _PICKLE_SUFFIXES = frozenset({".pt", ".pth", ".pkl", ".pickle", ".ckpt", ".bin"})
@@ -87,7 +89,7 @@ def read_registry(path: Path) -> dict[str, Entry]:
         raise ConfigError(f"cannot read the weights registry {path}: {error.strerror}") from error
     except tomllib.TOMLDecodeError as error:
         raise ConfigError(f"the weights registry {path} is no valid TOML: {error}") from error
-    return {name: _entry(name, table, path) for name, table in tables.items()}
+    return {name: _entry(name, table, path) for name, table in tables.items() if table.get("kind") != HUB}
 
 
 def _entry(name: str, table: Mapping[str, object], path: Path) -> Entry:

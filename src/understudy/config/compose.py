@@ -22,12 +22,13 @@ from understudy.errors import ConfigError
 PATH_KEYS = frozenset(
     {"input", "output", "boxes", "before", "after", "runs", "labels", "work", "model", "generator.model", "token_file"}
     | {"null", "cache", "report.key", "state", "metrics_file", "calibration", "runtime.bundle"}
+    | {"generator.controlnet", "generator.lora"}
 )
 """Keys whose values are taken literally, whatever characters they hold."""
 
 _OPTIONAL_PATHS = frozenset(
     {"boxes", "work", "token_file", "null", "labels", "cache", "report.key", "state", "metrics_file"}
-    | {"calibration", "runtime.bundle"}
+    | {"calibration", "runtime.bundle", "generator.model", "generator.controlnet", "generator.lora"}
 )
 _ASSIGNMENT = re.compile(r"(?P<prefix>\+{0,2})(?P<key>[A-Za-z_][\w./@-]*)=(?P<value>.*)", re.DOTALL)
 _NOISE = re.compile(

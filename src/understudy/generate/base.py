@@ -17,11 +17,11 @@ class Generator(Protocol):
 
     name: str
     crop_size: int
-    """Side of the square crops it works on, px."""
+    """Side of the square crops it works on, px; one with a ``crop_height`` takes crops of that height instead."""
     batch_size: int
     """Conditions a call; the caller pads to it, so that results do not depend on who shares a batch."""
     min_face_px: float
-    """Faces with a shorter box side than this are filled instead."""
+    """Faces with a shorter box side than this, and bodies with a lower box, are filled instead."""
     outcome: OutcomeKind
     """What a region becomes that this generator made: REPLACED for an understudy, FILLED for solid fill."""
 
@@ -38,6 +38,11 @@ class Generator(Protocol):
     def digests(self) -> Mapping[str, str]:
         """SHA-256 of every weight file in use, by name."""
         ...
+
+
+def crop_shape(generator: Generator) -> tuple[int, int]:
+    """Height and width of the crops that a generator works on, px."""
+    return int(getattr(generator, "crop_height", generator.crop_size)), generator.crop_size
 
 
 @runtime_checkable

@@ -1,12 +1,10 @@
-"""Any inpainting checkpoint that diffusers can load, by hub id or local folder, as a generator."""
+"""Inpainting pipelines of diffusers (SD 1.5, SDXL, FLUX Fill, with a ControlNet, with few steps) as generators."""
 
 from __future__ import annotations
 
-import hashlib
 import inspect
 import threading
 from collections.abc import Iterator, Mapping, Sequence
-from importlib.util import find_spec
 from pathlib import Path
 from typing import Any, Literal
 
@@ -14,58 +12,55 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from understudy.errors import ConfigError, GenerationError, InvalidInputError, MissingExtraError, MissingWeightsError
-from understudy.types import Attributes, Condition, Generated, OutcomeKind
+from understudy.errors import ConfigError, GenerationError, InvalidInputError, WeightsDigestError
+from understudy.generate.diffusers_load import Memory, Recipe, load_pipeline, model_folder, part_folder, require_extra
+from understudy.generate.pose_picture import pose_picture
+from understudy.generate.prompts import PromptTemplate
+from understudy.hub.checkpoint import find_checkpoint, read_record
+from understudy.types import Condition, Generated, OutcomeKind
+from understudy.weights import file_digest
 
-SKIN_TONES = ("very light", "light", "medium", "tan", "brown", "dark")
-"""Words for the ITA bins 0 to 5."""
-HEAD_POSES = (
-    "in profile, facing left",
-    "in three-quarter view, facing left",
-    "facing the camera",
-    "in three-quarter view, facing right",
-    "in profile, facing right",
-)
-"""Words for the yaw bins 0 to 4. The subject's right is the picture's left."""
 BLACK = 3
 """A masked area in which no value is above this is a safety checker's black crop, not a face."""
-
-
-def describe(attributes: Attributes) -> str:
-    """Words for the coarse bins that travel; bins without a word here, and bins not carried, add nothing."""
-    words = []
-    if attributes.skin_tone is not None:
-        words.append(f"{_word(SKIN_TONES, attributes.skin_tone, 'skin_tone')} skin")
-    if attributes.head_pose is not None:
-        words.append(_word(HEAD_POSES, attributes.head_pose, "head_pose"))
-    return ", ".join(words)
-
-
-def _word(table: tuple[str, ...], value: int, name: str) -> str:
-    if not 0 <= value < len(table):
-        raise InvalidInputError(f"{name} must be from 0 to {len(table) - 1}, got {value}")
-    return table[value]
+TAIL = ("{skin_tone} skin", "{head_pose}")
+"""What follows a prompt that is given as one text."""
 
 
 class DiffusersInpaintGenerator:
     """Understudies from a pretrained inpainting pipeline of diffusers.
 
-    The pipeline sees the erased context, the mask and a prompt made of the coarse attributes; keypoints are not used.
-    It starts from pure noise (``strength`` 1), drawn on the CPU from one generator for each sample, so that the device
-    does not matter for it. What the checkpoint was trained on is its owner's word: real people may be in it.
+    The pipeline sees the erased context, the mask, a prompt made of the coarse attributes and, where there is a
+    ControlNet, a drawing of the condition's keypoints. It starts from pure noise (``strength`` 1), drawn on the CPU
+    from one generator for each sample, so that the device does not matter for it. What the checkpoint was trained on is
+    its owner's word: real people may be in it.
 
     Parameters
     ----------
-    model : str
-        Local folder in diffusers' format, or hub id. Only safetensors weights are read; pickled ones are refused.
-    prompt, negative_prompt : str
-        The prompt's fixed part; the words for the attributes are appended.
+    model : str, optional
+        Local folder in diffusers' format, or hub id; left out: ``checkpoint``. Only safetensors weights are read;
+        pickled ones are refused.
+    checkpoint : str, optional
+        Name in the registry, as `understudy models pull` fetched it; its licence holds for ``model`` too.
+    pipeline : str, optional
+        Class of diffusers, such as ``StableDiffusionInpaintPipeline``; left out: that of the checkpoint's family.
+    controlnet : str, optional
+        A pose ControlNet: name in the registry, or folder.
+    control_scale : float
+        Its weight.
+    lora : str, optional
+        Name in the registry, or a folder with one safetensors file; it is added to the weights.
+    scheduler : str, optional
+        Class of diffusers in place of the checkpoint's own, such as ``LCMScheduler``.
+    prompt : PromptTemplate or str
+        A text is the prompt's fixed part; words for skin tone and head pose are appended.
+    negative_prompt : str
+        Instead of the template's own.
     n_steps : int
         Denoising steps.
     guidance_scale : float
         Weight of the prompt; 1 switches classifier-free guidance off where the pipeline has it.
     crop_size : int
-        Side of the crops, px, a multiple of 8.
+        Side of the crops, px, a multiple of 8: the checkpoint's native size.
     batch_size : int
         Conditions a call; 1 makes the output independent of everything else in the batch on every device.
     min_face_px : float
@@ -74,6 +69,8 @@ class DiffusersInpaintGenerator:
         "auto" is "cuda" where there is one, else "cpu".
     dtype : str
         "auto" is float16 on cuda, else float32.
+    memory : mapping or Memory, optional
+        offload, slicing, tiling, compile.
     variant, revision : str, optional
         Which of the checkpoint's weight files (such as "fp16"), and which commit of a hub id.
     local_files_only : bool
@@ -82,9 +79,9 @@ class DiffusersInpaintGenerator:
     Raises
     ------
     MissingExtraError
-        diffusers or transformers is not installed.
+        diffusers or transformers is not installed; peft for a LoRA, accelerate for offloading.
     MissingWeightsError
-        The folder or hub id does not give the weights.
+        The folder, checkpoint or hub id does not give the weights.
     ConfigError
         The checkpoint is there, but no inpainting pipeline can be made of it.
     """
@@ -94,9 +91,15 @@ class DiffusersInpaintGenerator:
 
     def __init__(
         self,
-        model: str,
+        model: str | None = None,
         *,
-        prompt: str = "photo of a person's face, natural light, detailed skin",
+        checkpoint: str | None = None,
+        pipeline: str | None = None,
+        controlnet: str | None = None,
+        control_scale: float = 1.0,
+        lora: str | None = None,
+        scheduler: str | None = None,
+        prompt: PromptTemplate | str = "photo of a person's face, natural light, detailed skin",
         negative_prompt: str = "",
         n_steps: int = 30,
         guidance_scale: float = 7.5,
@@ -105,6 +108,7 @@ class DiffusersInpaintGenerator:
         min_face_px: float = 24.0,
         device: str = "auto",
         dtype: Literal["auto", "float32", "float16", "bfloat16"] = "auto",
+        memory: Mapping[str, Any] | Memory | None = None,
         variant: str | None = None,
         revision: str | None = None,
         local_files_only: bool = False,
@@ -113,18 +117,34 @@ class DiffusersInpaintGenerator:
             raise InvalidInputError(f"crop_size must be a multiple of 8, got {crop_size}")
         if n_steps < 1 or batch_size < 1:
             raise InvalidInputError(f"n_steps and batch_size must be 1 or more, got {n_steps} and {batch_size}")
-        _require_extra()
+        if model is None and checkpoint is None:
+            raise ConfigError("generator.model must be given: a hub id, or a folder in diffusers' format")
+        require_extra()
         self.crop_size, self.batch_size, self.min_face_px = crop_size, batch_size, min_face_px
-        self.n_steps = n_steps
-        self._prompt, self._negative_prompt = prompt, negative_prompt
-        self._guidance_scale = guidance_scale
-        self._variant = variant
-        self._folder = _local_folder(model, revision=revision, variant=variant, local_files_only=local_files_only)
-        self._pipe = _load(self._folder, model, device=device, dtype=dtype, variant=variant)
+        self.n_steps, self._guidance_scale, self._control_scale = n_steps, guidance_scale, control_scale
+        self._template = PromptTemplate((prompt, *TAIL)) if isinstance(prompt, str) else prompt
+        self._negative_prompt = negative_prompt or self._template.negative
+        if checkpoint is not None and model is None:
+            folder = find_checkpoint(checkpoint)
+        else:
+            folder = model_folder(str(model), revision=revision, variant=variant, local_files_only=local_files_only)
+        self._recipe = Recipe(
+            folder=folder,
+            shown=model or str(checkpoint),
+            pipeline=pipeline,
+            controlnet=None if controlnet is None else part_folder(controlnet, "controlnet"),
+            lora=None if lora is None else part_folder(lora, "lora"),
+            scheduler=scheduler,
+            variant=_present_variant(folder, variant),
+            device=device,
+            dtype=dtype,
+            memory=memory if isinstance(memory, Memory) else Memory(**(memory or {})),
+        )
+        self._pipe = load_pipeline(self._recipe)
         self._accepted = frozenset(inspect.signature(type(self._pipe).__call__).parameters)
         self._digests: dict[str, str] | None = None
         self._one_at_a_time = threading.Lock()  # a pipeline's scheduler keeps the step that it is at
-        if negative_prompt and "negative_prompt" not in self._accepted:
+        if self._negative_prompt and "negative_prompt" not in self._accepted:
             raise ConfigError(f"{type(self._pipe).__name__} takes no negative prompt: set generator.negative_prompt=''")
 
     def __call__(self, conditions: Sequence[Condition], seeds: Sequence[int]) -> list[Generated]:
@@ -146,11 +166,21 @@ class DiffusersInpaintGenerator:
         return made
 
     def digests(self) -> Mapping[str, str]:
-        """SHA-256 of every weight file of the checkpoint in use, and of its configurations."""
+        """SHA-256 of every weight file in use, and of the configurations.
+
+        Raises
+        ------
+        WeightsDigestError
+            A file of a pulled checkpoint is not what was pulled.
+        """
         if self._digests is None:
-            files = _files_in_use(self._folder, list(self._pipe.components), self._variant)
+            recipe = self._recipe
+            files = [(recipe.folder, path) for path in _files_in_use(recipe, list(self._pipe.components))]
+            for root in (recipe.controlnet, recipe.lora):
+                if root is not None:
+                    files += [(root.parent, path) for path in _files_of_part(root)]
             self._digests = {
-                f"{self.name}/{path.relative_to(self._folder).as_posix()}": _sha256(path) for path in files
+                f"{self.name}/{path.relative_to(root).as_posix()}": _checked_digest(path) for root, path in files
             }
         return self._digests
 
@@ -179,9 +209,8 @@ class DiffusersInpaintGenerator:
         """What the pipeline's call takes of all that we have to give."""
         import torch
 
-        words = [describe(condition.attributes) for condition in conditions]
         arguments: dict[str, Any] = {
-            "prompt": [f"{self._prompt}, {word}" if word else self._prompt for word in words],
+            "prompt": [self._template(condition.attributes) for condition in conditions],
             "image": [Image.fromarray(condition.context) for condition in conditions],
             "mask_image": [
                 Image.fromarray(np.where(condition.replace_mask, np.uint8(255), np.uint8(0)))
@@ -195,6 +224,9 @@ class DiffusersInpaintGenerator:
             "guidance_scale": self._guidance_scale,
             "output_type": "np",
         }
+        if self._recipe.controlnet is not None:
+            arguments["control_image"] = [Image.fromarray(pose_picture(condition)) for condition in conditions]
+            arguments["controlnet_conditioning_scale"] = self._control_scale
         if self._negative_prompt:
             arguments["negative_prompt"] = [self._negative_prompt] * len(conditions)
         return {name: value for name, value in arguments.items() if name in self._accepted}
@@ -215,70 +247,14 @@ class DiffusersInpaintGenerator:
         return pixels
 
 
-def _require_extra() -> None:
-    missing = [name for name in ("torch", "diffusers", "transformers") if find_spec(name) is None]
-    if missing:
-        raise MissingExtraError(
-            f"generator=diffusers_inpaint needs {', '.join(missing)}: run `pip install 'understudy[torch]'`"
-        )
+def _present_variant(folder: Path, variant: str | None) -> str | None:
+    """The variant, where the folder has files of it: a folder of one's own may be without."""
+    return variant if variant is not None and any(folder.glob(f"*/*.{variant}.*")) else None
 
 
-def _local_folder(model: str, *, revision: str | None, variant: str | None, local_files_only: bool) -> Path:
-    """The folder that holds a checkpoint; a hub id is fetched into the hub's cache first."""
-    folder = Path(model).expanduser()
-    if folder.is_dir():
-        if not (folder / "model_index.json").is_file():
-            raise MissingWeightsError(
-                f"{folder} holds no model_index.json: generator.model must be a folder in diffusers' format or a hub id"
-            )
-        return folder
-    if folder.is_absolute() or model.startswith((".", "~")):
-        raise MissingWeightsError(f"there is no folder {folder}: set generator.model to an existing one or to a hub id")
-    from diffusers import DiffusionPipeline
-    from huggingface_hub.errors import HfHubHTTPError, HFValidationError
-
-    try:
-        found = DiffusionPipeline.download(
-            model, revision=revision, variant=variant, use_safetensors=True, local_files_only=local_files_only
-        )
-    except (OSError, HfHubHTTPError, HFValidationError, ValueError) as error:
-        raise MissingWeightsError(
-            f"the inpainting checkpoint '{model}' is neither a local folder nor to be had from the hub "
-            f"({_first_line(error)}): go online once, or download it elsewhere and set generator.model to its folder"
-        ) from error
-    return Path(found)
-
-
-def _load(folder: Path, model: str, *, device: str, dtype: str, variant: str | None) -> Any:
-    import diffusers
-    import torch
-    import transformers
-
-    for library in (diffusers, transformers):
-        library.utils.logging.disable_progress_bar()
-    place = ("cuda" if torch.cuda.is_available() else "cpu") if device == "auto" else device
-    precision = ("float16" if place.startswith("cuda") else "float32") if dtype == "auto" else dtype
-    try:
-        pipe: Any = diffusers.AutoPipelineForInpainting.from_pretrained(
-            str(folder),
-            torch_dtype=getattr(torch, precision),
-            variant=variant,
-            use_safetensors=True,
-            local_files_only=True,
-        )
-    except OSError as error:
-        raise MissingWeightsError(
-            f"'{model}' lacks weights that are needed ({_first_line(error)}); only safetensors are read, "
-            "pickled weights are refused"
-        ) from error
-    except ValueError as error:
-        raise ConfigError(f"no inpainting pipeline can be made of '{model}': {_first_line(error)}") from error
-    pipe.set_progress_bar_config(disable=True)
-    return pipe.to(place)
-
-
-def _files_in_use(folder: Path, components: Sequence[str], variant: str | None) -> Iterator[Path]:
+def _files_in_use(recipe: Recipe, components: Sequence[str]) -> Iterator[Path]:
     """Weights and configurations of the pipeline's components, in a stable order."""
+    folder, variant = recipe.folder, recipe.variant
     yield folder / "model_index.json"
     for component in sorted(components):
         weights = sorted((folder / component).glob("*.safetensors"))
@@ -287,11 +263,19 @@ def _files_in_use(folder: Path, components: Sequence[str], variant: str | None) 
         yield from sorted((folder / component).glob("*.json"))
 
 
-def _sha256(path: Path) -> str:
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
+def _files_of_part(root: Path) -> Iterator[Path]:
+    """Weights and configuration of a ControlNet or a LoRA."""
+    yield from [root] if root.is_file() else sorted((*root.glob("*.safetensors"), *root.glob("config.json")))
 
 
-def _first_line(error: Exception) -> str:
-    text = str(error).strip()
-    return text.splitlines()[0] if text else type(error).__name__
+def _checked_digest(path: Path) -> str:
+    """SHA-256 of a file; where a pull recorded it, it must be that one."""
+    digest = file_digest(path)
+    for folder in list(path.parents)[:3]:
+        record = read_record(folder)
+        wanted = None if record is None else record.files.get(path.relative_to(folder).as_posix())
+        if wanted is not None and wanted[1] != digest:
+            raise WeightsDigestError(
+                f"{path} has sha256 {digest}, and {wanted[1]} was pulled: delete the folder and pull it anew"
+            )
+    return digest

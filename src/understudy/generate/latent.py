@@ -8,6 +8,7 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Literal
 
+import cv2
 import numpy as np
 from numpy.typing import NDArray
 
@@ -28,7 +29,7 @@ from understudy.diffusion.sampler import sample
 from understudy.errors import GenerationError, InvalidInputError, MissingWeightsError
 from understudy.runtime.onnx import CPU, open_session
 from understudy.seeding import standard_normal
-from understudy.types import Condition, Generated, OutcomeKind
+from understudy.types import ERASED, Condition, Generated, OutcomeKind
 
 ONNX_PARTS = ("encoder", "denoiser", "decoder")
 Precision = Literal["fp32", "fp16", "int8"]
@@ -143,7 +144,7 @@ class LatentDiffusionGenerator:
         self.config = load_config(self._folder)
         self._styles = load_styles(self._folder)
         self._references = load_references(self._folder)
-        self.crop_size = self.config.crop_size
+        self.crop_size = self.config.condition_size
         self.n_steps = self.config.n_steps if n_steps is None else n_steps
         if self.n_steps < 1:
             raise InvalidInputError(f"n_steps must be 1 or more, got {self.n_steps}")
@@ -188,13 +189,12 @@ class LatentDiffusionGenerator:
         if condition.context.shape != (size, size, 3):
             raise InvalidInputError(f"a condition must have shape ({size}, {size}, 3), got {condition.context.shape}")
         config = self.config
-        inner = slice(config.margin_px, size - config.margin_px)
+        inner = slice(config.margin_px, config.crop_size - config.margin_px)
         wanted = asdict(condition.attributes)
         categories = [-1 if wanted.get(name) is None else wanted[name] for name in config.categories]
-        mask = condition.replace_mask[inner, inner]
-        keypoints = condition.keypoints[: config.n_keypoints] - np.float32(config.margin_px)
-        visibility = condition.visibility[: config.n_keypoints]
-        context = condition.context[inner, inner]
+        context, mask = coarser(condition.context, condition.replace_mask, config.detail_scale)
+        context, mask = context[inner, inner], mask[inner, inner]
+        keypoints, visibility = self._keypoints(condition)
         reference = self._reference(condition, seed)
         if reference is not None:
             laid, cover = reference
@@ -217,18 +217,25 @@ class LatentDiffusionGenerator:
             "noise": noise * np.float32(config.noise_scale),
         }
 
-    def _reference(self, condition: Condition, seed: int) -> tuple[NDArray[np.uint8], NDArray[np.bool_]] | None:
+    def _keypoints(self, condition: Condition) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+        """Keypoints in px of the networks' window, and their visibility."""
+        config = self.config
+        places = condition.keypoints[: config.n_keypoints] / np.float32(config.detail_scale)
+        return places - np.float32(config.margin_px), condition.visibility[: config.n_keypoints]
+
+    def _reference(
+        self, condition: Condition, seed: int, scale: int = 1
+    ) -> tuple[NDArray[np.uint8], NDArray[np.bool_]] | None:
         """The rendered face that the sampler starts from, in the networks' window, and where it shows its subject."""
         if self._references is None:
             return None
         config = self.config
-        visibility = condition.visibility[: config.n_keypoints]
-        keypoints = condition.keypoints[: config.n_keypoints] - np.float32(config.margin_px)
+        keypoints, visibility = self._keypoints(condition)
         places = keypoints if len(visibility) and (visibility > 0).all() else None
         wanted = asdict(condition.attributes)
         chosen_by = places if condition.anchor is None else condition.anchor[: config.n_keypoints]
         index, mirror = self._references.draw(seed, chosen_by, [wanted.get(name) for name in config.style_tags])
-        return self._references.lay(index, mirror, places, self.crop_size - 2 * config.margin_px)
+        return self._references.lay(index, mirror, places, config.crop_size - 2 * config.margin_px, scale)
 
     def _one(self, condition: Condition, seed: int) -> Generated:
         given, networks, config = self.prepare(condition, seed), self.networks, self.config
@@ -242,17 +249,37 @@ class LatentDiffusionGenerator:
         values = networks.decode(latents)
         if not np.isfinite(values).all():
             raise GenerationError(f"the model's output for seed {seed} is not finite")
-        middle = pixels_from_network(values)[0]
-        reference = self._reference(condition, seed) if config.detail else None
+        scale = config.detail_scale
+        middle = finer(pixels_from_network(values)[0], scale)
+        reference = self._reference(condition, seed, scale) if config.detail else None
         if reference is not None:
-            middle = transfer_detail(middle, *reference, sigma_px=config.detail_sigma_px, share=config.detail)
-        made = np.pad(middle, ((config.margin_px,) * 2, (config.margin_px,) * 2, (0, 0)), "edge")
+            middle = transfer_detail(middle, *reference, sigma_px=scale * config.detail_sigma_px, share=config.detail)
+        margin = scale * config.margin_px
+        made = np.pad(middle, ((margin, margin), (margin, margin), (0, 0)), "edge")
         # also around the mask: how the network draws what is known there tells the blender how far its colours are off
-        inner = slice(config.margin_px, self.crop_size - config.margin_px)
+        inner = slice(margin, self.crop_size - margin)
         drawn = condition.replace_mask.copy()
         drawn[inner, inner] = True
         pixels = np.where(drawn[..., None], made, condition.context)
         return Generated(pixels, seed, self.n_steps)
+
+
+def coarser(
+    context: NDArray[np.uint8], mask: NDArray[np.bool_], scale: int
+) -> tuple[NDArray[np.uint8], NDArray[np.bool_]]:
+    """A context (H, W, 3) and its mask (H, W) with a pixel for each scale x scale; one that is partly erased is all."""
+    if scale == 1:
+        return context, mask
+    height, width = mask.shape
+    erased = mask.reshape(height // scale, scale, width // scale, scale).any(axis=(1, 3))
+    mean = cv2.resize(context, (width // scale, height // scale), interpolation=cv2.INTER_AREA)
+    return np.where(erased[..., None], np.uint8(ERASED), mean), erased
+
+
+def finer(pixels: NDArray[np.uint8], scale: int) -> NDArray[np.uint8]:
+    """Pixels (H, W, 3) at ``scale`` times the resolution."""
+    size = (scale * pixels.shape[1], scale * pixels.shape[0])
+    return pixels if scale == 1 else np.asarray(cv2.resize(pixels, size, interpolation=cv2.INTER_CUBIC), np.uint8)
 
 
 def _on_torch(folder: Path, runtime: str, device: str) -> Networks:
