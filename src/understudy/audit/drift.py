@@ -269,7 +269,7 @@ def categorical_drift(readings: Readings, categories: Sequence[str], plan: Plan)
 
 
 def _paired_test(
-    name: str, contributions: NDArray[np.float64], signs: NDArray[np.float64], effect: float, effect_name: str, n: int
+    name: str, contributions: NDArray[np.float64], signs: NDArray[np.int8], effect: float, effect_name: str, n: int
 ) -> PairedTest:
     """Score test over subjects, by permutation where few of them moved."""
     statistic, _, p = score_test(contributions)
@@ -291,9 +291,9 @@ def _mean(
 def _entropy_drift(reference: NDArray[np.float64], after: NDArray[np.float64], plan: Plan) -> Interval:
     if not len(after):
         return Interval(NAN, NAN, NAN)
-    counts = plan.draws(len(after)).counts
+    draws = plan.draws(len(after))
     value = float(entropy(after.sum(axis=0)) - entropy(reference.sum(axis=0)))
-    samples = entropy(counts @ after) - entropy(counts @ reference)
+    samples = entropy(draws.sums(after)) - entropy(draws.sums(reference))
     return percentile_interval(value, samples, plan.level) if len(after) > 1 else Interval(value, NAN, NAN)
 
 
@@ -343,13 +343,18 @@ def _variance_ratio(
     """Variance of after over variance of the reference, rows pooled, interval over subjects."""
     if n_subjects < 2:
         return Interval(NAN, NAN, NAN)
-    counts = np.vstack([np.ones(n_subjects), plan.draws(n_subjects).counts])
-    rows = counts @ np.bincount(index, minlength=n_subjects)
+    draws = plan.draws(n_subjects)
+
+    def sums(x: NDArray[np.float64] | None) -> NDArray[np.float64]:
+        """Over everybody, then over each draw."""
+        per_subject = np.bincount(index, x, minlength=n_subjects)
+        return np.concatenate([[per_subject.sum()], draws.sums(per_subject)])
+
+    rows = sums(None)
 
     def variance(x: NDArray[np.float64]) -> NDArray[np.float64]:
         x = x - x.mean()  # the moments below lose nothing to a large mean
-        first = counts @ np.bincount(index, x, minlength=n_subjects) / rows
-        second = counts @ np.bincount(index, x**2, minlength=n_subjects) / rows
+        first, second = sums(x) / rows, sums(x**2) / rows
         return np.asarray(np.maximum(second - first**2, 0), np.float64)
 
     low = variance(reference)

@@ -21,8 +21,8 @@ from understudy.errors import InvalidInputError
 
 NAN = float("nan")
 MAX_RANK = 50
-BLOCK = 512
-"""Probes that are compared with the gallery at a time, so that memory does not grow with their square."""
+BLOCK = 1 << 17
+"""Comparisons that are held at a time, so that memory does not grow with a collection's square."""
 
 
 @dataclass(frozen=True)
@@ -99,8 +99,9 @@ def _unit(x: NDArray[np.float64]) -> NDArray[np.float64]:
 def found_blocks(probes: Faces, gallery: Faces) -> Iterator[tuple[NDArray[np.int64], NDArray[np.float64]]]:
     """Rows of found probes and their similarity to the gallery, block by block."""
     rows = np.flatnonzero(probes.found)
-    for start in range(0, len(rows), BLOCK):
-        part = rows[start : start + BLOCK]
+    height = max(1, BLOCK // max(len(gallery.subjects), 1))
+    for start in range(0, len(rows), height):
+        part = rows[start : start + height]
         yield part, similarity(probes.embedding[part], gallery.embedding, gallery.metric)
 
 

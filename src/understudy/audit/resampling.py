@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+import threading
+from collections import OrderedDict
+from collections.abc import Callable, Hashable, Sequence
 from dataclasses import dataclass
-from functools import lru_cache
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -14,9 +15,10 @@ from understudy.errors import InvalidInputError
 
 N_BOOT = 1000
 N_PERMUTATIONS = 999
-_KEPT = 48
-"""Sets of draws that are kept, one for each number of subjects: 8 MB for 1,000 people and 1,000 draws, less for groups
-of them. An audit goes through some 30 numbers again for each attribute, so that fewer would all be forgotten."""
+_SHELF_BYTES = 16 << 20
+"""Room for draws that are kept, and as much for signs: those of one audit of 1,000 people and its groups fit in."""
+_BLOCK = 64
+"""Draws that are made, or turned into floats, at a time: memory does not grow with the number of draws."""
 
 
 @dataclass(frozen=True)
@@ -32,7 +34,7 @@ class Plan:
         """Bootstrap draws over that many subjects."""
         return _kept_draws(n_subjects, self.n_boot, self.level, self.seed)
 
-    def signs(self, n_subjects: int) -> NDArray[np.float64]:
+    def signs(self, n_subjects: int) -> NDArray[np.int8]:
         """Swaps of paired readings over that many subjects."""
         return _kept_signs(n_subjects, self.n_permutations, self.seed)
 
@@ -41,8 +43,21 @@ class Plan:
 class Draws:
     """How often each subject was drawn in each bootstrap sample: the same draws serve every figure of a report."""
 
-    counts: NDArray[np.float64]  # (n_boot, n_subjects) whole numbers, each row sums to n_subjects
+    counts: NDArray[np.generic]  # (n_boot, n_subjects) whole numbers, each row sums to n_subjects
     level: float = LEVEL
+
+    def sums(self, x: NDArray[np.generic]) -> NDArray[np.float64]:
+        """Sum over the drawn subjects of what each adds.
+
+        Parameters
+        ----------
+        x : (n_subjects,) or (n_subjects, K)
+
+        Returns
+        -------
+        (n_boot,) or (n_boot, K) float64
+        """
+        return _product(self.counts, x)
 
     @property
     def n_boot(self) -> int:
@@ -68,19 +83,52 @@ class PermutationResult:
     """Share of permutations at least as large, the observed order counted as one; in [1 / (n + 1), 1]."""
 
 
-@lru_cache(maxsize=_KEPT)
+def _product(rows: NDArray[np.generic], x: NDArray[np.generic]) -> NDArray[np.float64]:
+    """(R, N) small whole numbers times (N,) or (N, K), as floats, some rows at a time."""
+    values = np.asarray(x, np.float64)
+    return np.concatenate([rows[i : i + _BLOCK].astype(np.float64) @ values for i in range(0, len(rows), _BLOCK)])
+
+
+class _Shelf:
+    """Arrays that many figures of a report share: made once, and kept while there is room for them."""
+
+    def __init__(self, room: int) -> None:
+        self.room = room
+        self._kept: OrderedDict[Hashable, NDArray[np.generic]] = OrderedDict()
+        self._lock = threading.Lock()
+
+    def get(self, key: Hashable, make: Callable[[], NDArray[np.generic]]) -> NDArray[np.generic]:
+        """The array of a key; what was asked for longest ago makes room for it."""
+        with self._lock:
+            if key in self._kept:
+                self._kept.move_to_end(key)
+                return self._kept[key]
+        made = make()
+        made.setflags(write=False)
+        with self._lock:
+            self._kept[key] = made
+            while len(self._kept) > 1 and sum(kept.nbytes for kept in self._kept.values()) > self.room:
+                self._kept.popitem(last=False)
+        return made
+
+
+_DRAWS, _SIGNS = _Shelf(_SHELF_BYTES), _Shelf(_SHELF_BYTES)
+
+
 def _kept_draws(n_subjects: int, n_boot: int, level: float, seed: int) -> Draws:
     """The draws of a report are the same for each of its hundreds of figures: made once for each number of subjects."""
-    draws = draw_subjects(n_subjects, n_boot=n_boot, level=level, seed=seed)
-    draws.counts.setflags(write=False)
-    return draws
+
+    def make() -> NDArray[np.generic]:
+        return draw_subjects(n_subjects, n_boot=n_boot, level=level, seed=seed).counts
+
+    return Draws(_DRAWS.get((n_subjects, n_boot, seed), make), level)
 
 
-@lru_cache(maxsize=_KEPT)
-def _kept_signs(n_subjects: int, n_permutations: int, seed: int) -> NDArray[np.float64]:
-    signs = swap_signs(n_subjects, n_permutations=n_permutations, seed=seed)
-    signs.setflags(write=False)
-    return signs
+def _kept_signs(n_subjects: int, n_permutations: int, seed: int) -> NDArray[np.int8]:
+    def make() -> NDArray[np.generic]:
+        return swap_signs(n_subjects, n_permutations=n_permutations, seed=seed)
+
+    return np.asarray(_SIGNS.get((n_subjects, n_permutations, seed), make), np.int8)
 
 
 def draw_subjects(n_subjects: int, *, n_boot: int = N_BOOT, level: float = LEVEL, seed: int) -> Draws:
@@ -100,9 +148,12 @@ def draw_subjects(n_subjects: int, *, n_boot: int = N_BOOT, level: float = LEVEL
     if not 0 < level < 1:
         raise InvalidInputError(f"level must lie in (0, 1), got {level}")
     rng = np.random.default_rng(seed)
-    drawn = rng.integers(0, n_subjects, (n_boot, n_subjects)) + n_subjects * np.arange(n_boot)[:, None]
-    counts = np.bincount(drawn.ravel(), minlength=n_boot * n_subjects).reshape(n_boot, n_subjects)
-    return Draws(counts.astype(np.float64), level)
+    counts = np.zeros((n_boot, n_subjects), np.uint8)  # of 256 people or more, nobody is drawn 256 times
+    for start in range(0, n_boot, _BLOCK):
+        n = min(_BLOCK, n_boot - start)
+        drawn = rng.integers(0, n_subjects, (n, n_subjects)) + n_subjects * np.arange(n)[:, None]
+        counts[start : start + n] = np.bincount(drawn.ravel(), minlength=n * n_subjects).reshape(n, n_subjects)
+    return Draws(counts, level)
 
 
 def percentile_interval(value: float, samples: ArrayLike, level: float = LEVEL) -> Interval:
@@ -161,8 +212,8 @@ def bootstrap_mean(values: ArrayLike, index: NDArray[np.int64], draws: Draws) ->
     value = float(sums.sum() / rows.sum())
     if np.count_nonzero(rows) < 2:
         return Interval(value, float("nan"), float("nan"))
-    drawn = draws.counts @ rows
-    samples = np.divide(draws.counts @ sums, drawn, out=np.full(draws.n_boot, np.nan), where=drawn > 0)
+    total, drawn = draws.sums(np.stack([sums, rows], axis=1)).T
+    samples = np.divide(total, drawn, out=np.full(draws.n_boot, np.nan), where=drawn > 0)
     return percentile_interval(value, samples, draws.level)
 
 
@@ -201,7 +252,7 @@ def bootstrap_statistic(
     """
     _check_index(index, index, draws)
     order = np.argsort(index, kind="stable")
-    samples = [statistic(np.repeat(order, counts[index[order]])) for counts in draws.counts.astype(np.int64)]
+    samples = [statistic(np.repeat(order, counts[index[order]].astype(np.int64))) for counts in draws.counts]
     return percentile_interval(float(statistic(np.arange(len(index)))), samples, draws.level)
 
 
@@ -212,10 +263,14 @@ def _check_index(x: NDArray[np.generic], index: NDArray[np.int64], draws: Draws)
         raise InvalidInputError(f"index must lie in 0..{draws.n_subjects - 1}, got {index.min()} to {index.max()}")
 
 
-def swap_signs(n_subjects: int, *, n_permutations: int = N_PERMUTATIONS, seed: int) -> NDArray[np.float64]:
+def swap_signs(n_subjects: int, *, n_permutations: int = N_PERMUTATIONS, seed: int) -> NDArray[np.int8]:
     """(n_permutations, n_subjects) of -1 (this subject's two readings change places) and 1."""
-    flips = np.random.default_rng(seed).integers(0, 2, (n_permutations, n_subjects))
-    return np.where(flips == 1, 1.0, -1.0)
+    rng = np.random.default_rng(seed)
+    signs = np.empty((n_permutations, n_subjects), np.int8)
+    for start in range(0, n_permutations, _BLOCK):
+        part = signs[start : start + _BLOCK]
+        part[:] = 2 * rng.integers(0, 2, part.shape) - 1
+    return signs
 
 
 def permutation_result(observed: float, permuted: ArrayLike) -> PermutationResult:
@@ -244,7 +299,7 @@ def swap_permutation(
     first: NDArray[np.float64],
     second: NDArray[np.float64],
     statistic: Callable[[NDArray[np.float64], NDArray[np.float64]], NDArray[np.float64]],
-    signs: NDArray[np.float64],
+    signs: NDArray[np.int8],
 ) -> PermutationResult:
     """Permutation test of two readings of the same subjects: each subject's readings may change places.
 
@@ -260,13 +315,13 @@ def swap_permutation(
     if first.shape != second.shape or signs.shape[1:] != first.shape[:1]:
         raise InvalidInputError(f"readings and signs must agree, got {first.shape}, {second.shape} and {signs.shape}")
     total = (first + second).sum(axis=0)
-    gap = signs @ (second - first)  # (P, K)
+    gap = _product(signs, second - first)  # (P, K)
     permuted = statistic((total - gap) / 2, (total + gap) / 2)
     observed = statistic(first.sum(axis=0)[None], second.sum(axis=0)[None])[0]
     return permutation_result(float(observed), permuted)
 
 
-def score_permutation(contributions: NDArray[np.float64], signs: NDArray[np.float64]) -> PermutationResult:
+def score_permutation(contributions: NDArray[np.float64], signs: NDArray[np.int8]) -> PermutationResult:
     """Permutation test of ``statistics.score_test``'s statistic: each subject's contribution may turn its sign.
 
     Parameters
@@ -281,4 +336,4 @@ def score_permutation(contributions: NDArray[np.float64], signs: NDArray[np.floa
         return np.asarray(((sums @ inverse) * sums).sum(axis=1), np.float64)
 
     observed = statistic(contributions.sum(axis=0)[None])[0]
-    return permutation_result(float(observed), statistic(signs @ contributions))
+    return permutation_result(float(observed), statistic(_product(signs, contributions)))

@@ -12,6 +12,7 @@ from understudy.audit.attackers import DLIB, Attack
 from understudy.audit.collect import Embeddings
 from understudy.audit.frechet import frechet_distance
 from understudy.audit.grouping import group_gap
+from understudy.audit.impostors import Impostors
 from understudy.audit.reidentification import ClosedSet, Faces, found_blocks, search, search_parts
 from understudy.audit.reidentification_table import FAMILY, HEADS, Attacker, attacker_findings
 from understudy.audit.resampling import subject_index
@@ -122,13 +123,15 @@ def _attack_section(section: Section, inputs: Inputs, attack: Attack, *, placed:
             "gallery_size": found.gallery_size,
         },
     )
-    impostors = _scores(attacker.before, attacker.control or attacker.before, genuine=False)
+    before, known = attacker.before, attacker.before.take(attacker.before.found)
+    others = known if attacker.control is None else attacker.control
+    strangers = Impostors(others, known, np.unique(np.concatenate([known.subjects, others.subjects])))
     section.plot(
         "roc",
         attacker.name,
         {
-            "raw": None if attacker.control is None else _roc([(attacker.control, attacker.before)], impostors),
-            "anonymised": _roc([(attacker.after, attacker.before)], impostors),
+            "raw": None if attacker.control is None else _roc([(attacker.control, before)], strangers),
+            "anonymised": _roc([(attacker.after, before)], strangers),
             "retrained": _roc(parts, None) if parts else None,
             "head": best,
         },
@@ -179,36 +182,33 @@ def _cmc(found: ClosedSet) -> dict[str, Any]:
     return {"rank": list(range(1, len(found.cmc) + 1)), "rate": [float(v) for v in found.cmc]}
 
 
-def _scores(probes: Faces, gallery: Faces, *, genuine: bool) -> NDArray[np.float64]:
-    """Similarities of found faces, genuine or impostor; with genuine, -inf for probes without a face."""
-    known = gallery.take(gallery.found)
-    parts = []
-    for rows, scores in found_blocks(probes, known):
-        same = probes.subjects[rows][:, None] == known.subjects[None]
-        parts.append(scores[same] if genuine else scores[~same])
-    if genuine:
-        mated = np.isin(probes.subjects, known.subjects)
-        parts.append(np.full(int((mated & ~probes.found).sum()), -np.inf))
-    return np.concatenate(parts) if parts else np.zeros(0)
+def _genuine(probes: Faces, gallery: Faces) -> NDArray[np.float64]:
+    """Similarities of genuine pairs of found faces, -inf for probes without a face."""
+    parts = [
+        scores[probes.subjects[rows][:, None] == gallery.subjects[None]]
+        for rows, scores in found_blocks(probes, gallery)
+    ]
+    mated = np.isin(probes.subjects, gallery.subjects)
+    return np.concatenate([*parts, np.full(int((mated & ~probes.found).sum()), -np.inf)])
 
 
-def _roc(parts: Sequence[tuple[Faces, Faces]], impostors: NDArray[np.float64] | None) -> dict[str, Any] | None:
+def _roc(parts: Sequence[tuple[Faces, Faces]], strangers: Impostors | None) -> dict[str, Any] | None:
     """Share of genuine pairs over the thresholds that shares of impostor pairs pass; each part at its own."""
-    n_impostors = sum(len(_scores(*part, genuine=False)) for part in parts) if impostors is None else len(impostors)
+    known = [(probes, gallery.take(gallery.found)) for probes, gallery in parts]
+    against = [
+        Impostors(p, g, np.unique(np.concatenate([p.subjects, g.subjects]))) if strangers is None else strangers
+        for p, g in known
+    ]
+    n_impostors = sum(a.n for a in against) if strangers is None else strangers.n
     if n_impostors < 10:
         return None
     fars = np.geomspace(max(1 / n_impostors, 1e-5), 1, N_ROC)
     accepted, total = np.zeros(len(fars)), 0
-    for probes, gallery in parts:
-        against = _scores(probes, gallery, genuine=False) if impostors is None else impostors
-        if not len(against):
-            continue
-        genuine = _scores(probes, gallery, genuine=True)
-        descending = -np.sort(-against)
-        place = np.minimum((fars * len(descending) + 1e-9).astype(np.int64), len(descending) - 1)
-        thresholds = np.where(fars >= 1, -np.inf, descending[place])
-        accepted += (genuine[None] > thresholds[:, None]).sum(axis=1)
-        total += len(genuine)
+    for (probes, gallery), impostors in zip(known, against, strict=True):
+        if impostors.n:
+            genuine = _genuine(probes, gallery)
+            accepted += (genuine[None] > impostors.thresholds(fars)[:, None]).sum(axis=1)
+            total += len(genuine)
     return {"far": fars.tolist(), "tar": (accepted / total).tolist()} if total else None
 
 

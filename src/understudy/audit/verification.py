@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from understudy.audit.impostors import Impostors, Pairs, error_rate
 from understudy.audit.reidentification import Faces, found_blocks, searchable
 from understudy.audit.resampling import Draws, Plan, bootstrap_share, percentile_interval
 from understudy.audit.statistics import Interval
@@ -30,60 +31,40 @@ class Verification:
     n_impostor: int
 
 
-@dataclass(frozen=True)
-class _Pairs:
-    """Comparisons with the two subjects of each, as places among all subjects; sorted, most similar first."""
-
-    score: NDArray[np.float64]
-    first: NDArray[np.int64]
-    second: NDArray[np.int64]
-
-
-def _pairs(probes: Faces, gallery: Faces, names: NDArray[np.int64], *, genuine: bool) -> _Pairs:
-    """All genuine or all impostor comparisons of found faces; a face is never compared with itself."""
+def _genuine(probes: Faces, gallery: Faces, names: NDArray[np.int64]) -> Pairs:
+    """All genuine comparisons of found faces, most similar first."""
     parts: list[tuple[NDArray[np.generic], ...]] = []
     first, second = (np.searchsorted(names, f.subjects) for f in (probes, gallery))
     for rows, scores in found_blocks(probes, gallery):
-        wanted = (first[rows][:, None] == second[None]) == genuine
-        if probes is gallery:
-            wanted &= rows[:, None] < np.arange(len(second))[None]
-        i, j = np.nonzero(wanted)
+        i, j = np.nonzero(first[rows][:, None] == second[None])
         parts.append((scores[i, j], first[rows][i], second[j]))
     score, a, b = (np.concatenate(column) for column in zip(*parts, strict=True)) if parts else (np.zeros(0),) * 3
     order = np.argsort(-score, kind="stable")
-    return _Pairs(score[order].astype(np.float64), a[order].astype(np.int64), b[order].astype(np.int64))
+    return Pairs(score[order].astype(np.float64), a[order].astype(np.int64), b[order].astype(np.int64))
 
 
-def _thresholds(pairs: _Pairs, counts: NDArray[np.float64], far: float) -> NDArray[np.float64]:
-    """For each row of subject counts, the score above which at most that share of impostor pairs lies.
+def _thresholds(impostors: Impostors, draws: Draws, far: float) -> NDArray[np.float64]:
+    """For everybody and for each draw, the score above which at most that share of impostor pairs lies.
 
     A pair of two people counts as often as both were drawn; the doubles of one person are no pair.
     """
-    n = len(pairs.score)
-    thresholds = np.full(len(counts), NAN)
-    totals = _total_weight(pairs, counts)
+    rows = [np.ones(draws.n_subjects, np.int64), *draws.counts]
+    thresholds = np.full(len(rows), NAN)
+    totals = np.array([impostors.weight(counts) for counts in rows])
     pending = np.flatnonzero(totals * far >= 1)
-    reach = min(n, int(n * far * 3) + 100)
+    reach = min(impostors.n, int(impostors.n * far * 3) + 100)
     while len(pending):
-        first, second, left = pairs.first[:reach], pairs.second[:reach], []
+        pairs, left = impostors.nearest(reach), []
         for i in pending:
-            cumulative = np.cumsum(counts[i, first] * counts[i, second])
+            counts = rows[i].astype(np.int64)
+            cumulative = np.cumsum(counts[pairs.first] * counts[pairs.second])
             place = int(np.searchsorted(cumulative, far * totals[i] + 1e-9, side="right"))
-            if place < reach:
+            if place < len(cumulative):
                 thresholds[i] = pairs.score[place]
-            else:
+            elif len(cumulative) < impostors.n:
                 left.append(i)
-        pending, reach = np.array(left, np.int64), min(n, reach * 4)
+        pending, reach = np.array(left, np.int64), min(impostors.n, reach * 4)
     return thresholds
-
-
-def _total_weight(pairs: _Pairs, counts: NDArray[np.float64]) -> NDArray[np.float64]:
-    """Weight of all pairs under each row of subject counts."""
-    n_subjects = counts.shape[1]
-    cells, number = np.unique(pairs.first * n_subjects + pairs.second, return_counts=True)
-    matrix = np.zeros((n_subjects, n_subjects))
-    matrix[cells // n_subjects, cells % n_subjects] = number
-    return np.asarray(((counts @ matrix) * counts).sum(axis=1), np.float64)
 
 
 def verify(
@@ -114,13 +95,9 @@ def verify(
     gallery = searchable(probes, gallery)
     others = gallery if control is None else control
     names = np.unique(np.concatenate([gallery.subjects, others.subjects, probes.subjects]))
-    impostors = _pairs(others, gallery, names, genuine=False)
-    draws = plan.draws(len(names))
-    counts = np.vstack([np.ones(len(names)), draws.counts])
-    return tuple(
-        _verification(probes, gallery, names, far, _thresholds(impostors, counts, far), len(impostors.score), draws)
-        for far in far_targets
-    )
+    impostors, draws = Impostors(others, gallery, names), plan.draws(len(names))
+    by_far = {far: _thresholds(impostors, draws, far) for far in sorted(far_targets, reverse=True)}
+    return tuple(_verification(probes, gallery, names, far, by_far[far], impostors.n, draws) for far in far_targets)
 
 
 def _verification(
@@ -136,16 +113,16 @@ def _verification(
     subject = np.searchsorted(names, probes.subjects)
     n_pairs = per_subject[subject]  # genuine pairs of each probe, found or not
     accepted = np.zeros(len(subject))
-    passed = np.zeros((draws.n_boot, len(names)))  # accepted pairs of each subject at each draw's threshold
     for rows, scores in found_blocks(probes, gallery):
-        genuine = probes.subjects[rows][:, None] == gallery.subjects[None]
-        i, j = np.nonzero(genuine)
+        i, j = np.nonzero(probes.subjects[rows][:, None] == gallery.subjects[None])
         accepted[rows] = np.bincount(i, scores[i, j] > thresholds[0], minlength=len(rows))
-        for k, score in zip(subject[rows][i], scores[i, j], strict=True):
-            passed[:, k] += score > thresholds[1:]
+    genuine = _genuine(probes, gallery, names)
+    passed = [
+        counts[genuine.first[: _over(genuine, t)]].sum() for counts, t in zip(draws.counts, thresholds[1:], strict=True)
+    ]
     total = np.bincount(subject, n_pairs, minlength=len(names))
-    drawn = draws.counts @ total
-    samples = np.divide((draws.counts * passed).sum(axis=1), drawn, out=np.full(draws.n_boot, NAN), where=drawn > 0)
+    drawn = draws.sums(total)
+    samples = np.divide(np.array(passed, np.float64), drawn, out=np.full(draws.n_boot, NAN), where=drawn > 0)
     samples[np.isnan(thresholds[1:])] = NAN
     measured = bool(np.isfinite(thresholds[0]) and total.any())
     hits = np.divide(accepted, n_pairs, out=np.full(len(subject), NAN), where=(n_pairs > 0) & measured)
@@ -154,6 +131,11 @@ def _verification(
     if value in {0.0, 1.0}:
         tar = bootstrap_share(hits, subject, draws)
     return Verification(far, float(thresholds[0]), tar, hits, int(total.sum()), n_impostor)
+
+
+def _over(pairs: Pairs, threshold: float) -> int:
+    """How many pairs are more similar; none where the threshold is NaN."""
+    return int(np.searchsorted(-pairs.score, -threshold, side="left")) if np.isfinite(threshold) else 0
 
 
 def equal_error_rate(genuine: ArrayLike, impostor: ArrayLike) -> float:
@@ -196,24 +178,23 @@ def search_error(probes: Faces, gallery: Faces, plan: Plan, *, n_steps: int = 40
     """
     gallery = searchable(probes, gallery)
     names = np.unique(np.concatenate([gallery.subjects, probes.subjects]))
-    genuine = _pairs(probes, gallery, names, genuine=True)
-    impostor = _pairs(probes, gallery, names, genuine=False)
+    genuine, impostors = _genuine(probes, gallery, names), Impostors(probes, gallery, names)
     per_subject = np.bincount(np.searchsorted(names, gallery.subjects), minlength=len(names))
     expected = np.bincount(np.searchsorted(names, probes.subjects), minlength=len(names)) * per_subject
     n_lost = int(expected.sum()) - len(genuine.score)
-    value = equal_error_rate(np.append(genuine.score, np.full(n_lost, -np.inf)), impostor.score)
+    value = error_rate(np.append(genuine.score, np.full(n_lost, -np.inf)), impostors)
     if not np.isfinite(value) or np.count_nonzero(expected) < 2:
         return Interval(value, NAN, NAN)
     if not len(genuine.score):
         return Interval(value, NAN, NAN)
     half = n_steps // 2
-    upper = 1 - np.geomspace(1 / len(impostor.score), 1, half)  # the errors meet in the impostors' upper tail
-    steps = np.unique([*np.quantile(genuine.score, np.linspace(0, 1, half)), *np.quantile(impostor.score, upper)])
-    counts = plan.draws(len(names)).counts
-    accepted = counts @ _at_least(genuine, steps, len(names))
-    passed = counts @ _at_least(impostor, steps, len(names))
-    n_genuine = counts @ expected
-    n_impostor = counts @ np.bincount(impostor.first, minlength=len(names))
+    tail = np.geomspace(1 / impostors.n, 1, half)[:-1]  # the errors meet in the impostors' upper tail
+    steps = np.unique([*np.quantile(genuine.score, np.linspace(0, 1, half)), *impostors.thresholds(tail)])
+    draws = plan.draws(len(names))
+    accepted = draws.sums(_at_least([(genuine.score, genuine.first)], steps, len(names)))
+    passed = draws.sums(_at_least(impostors.per_subject(), steps, len(names)))
+    n_genuine = draws.sums(expected)
+    n_impostor = draws.sums(impostors.n_of_probe)
     usable = (n_genuine > 0) & (n_impostor > 0)
     missed = 1 - accepted[usable] / n_genuine[usable, None]
     wrong = passed[usable] / n_impostor[usable, None]
@@ -222,9 +203,14 @@ def search_error(probes: Faces, gallery: Faces, plan: Plan, *, n_steps: int = 40
     return percentile_interval(value, samples, plan.level)
 
 
-def _at_least(pairs: _Pairs, steps: NDArray[np.float64], n_subjects: int) -> NDArray[np.float64]:
-    """(n_subjects, T) pairs of each probe subject that reach each threshold."""
-    reached = np.searchsorted(steps, pairs.score, side="right")  # thresholds that the pair reaches
-    cells = np.bincount(pairs.first * (len(steps) + 1) + reached, minlength=n_subjects * (len(steps) + 1))
-    table = cells.reshape(n_subjects, len(steps) + 1)
+def _at_least(
+    parts: Iterable[tuple[NDArray[np.float64], NDArray[np.int64]]], steps: NDArray[np.float64], n_subjects: int
+) -> NDArray[np.float64]:
+    """(n_subjects, T) pairs of each probe subject that reach each threshold, from scores and probe subjects."""
+    width = len(steps) + 1
+    cells = np.zeros(n_subjects * width, np.int64)
+    for score, subject in parts:
+        reached = np.searchsorted(steps, score, side="right")  # thresholds that the pair reaches
+        np.add.at(cells, subject * width + reached, 1)
+    table = cells.reshape(n_subjects, width)
     return np.asarray(table[:, ::-1].cumsum(axis=1)[:, ::-1][:, 1:], np.float64)
