@@ -365,7 +365,7 @@ def test_two_inputs_for_one_output_never_overwrite_each_other(tmp_path: Path) ->
 def test_names_that_differ_in_case_do_not_meet_on_a_folding_file_system(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("understudy.batch.local.folds_names", lambda folder: True)
+    monkeypatch.setattr("understudy.batch.carry.folds_names", lambda folder: True)
     save_picture(tmp_path / "in/IMG.png", 0)
     save_picture(tmp_path / "in/img.png", 1)
     save_picture(tmp_path / "in/caf\u00e9.png", 2)

@@ -1,9 +1,8 @@
-"""The threads of one run: every input once, stages overlapping, memory bounded.
+"""What every run does around the work itself: let inputs in, each once, and commit what became of them.
 
-A listing thread lets pictures in while there is room (``Budget``); ``n_fetchers`` threads read ahead what is far away;
-``n_workers`` threads read, decode and detect, and encode and write; ``n_replacers`` threads replace micro-batches
-across pictures; one thread puts containers together; the calling thread commits rows to the ledger and reports.
-Nothing that is written depends on the order in which the threads come to it.
+A listing thread lets pictures in while there is room (``Budget``); one thread puts containers together; the calling
+thread commits rows to the ledger and reports. The stages between are those of a kind of run: threads of this process
+(``threads``), or workers of a Ray cluster (``ray_run``).
 """
 
 from __future__ import annotations
@@ -12,12 +11,13 @@ import queue
 import signal
 import threading
 import time
-from collections.abc import Callable, Iterator, Mapping
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from types import FrameType
 
 from understudy.batch.containers import BrokenContainerError
-from understudy.batch.flow import Budget, Cost, Desk
+from understudy.batch.flow import Budget, Cost
 from understudy.batch.folder import NameTakenError, Outputs
 from understudy.batch.items import Inputs, Item
 from understudy.batch.keeper import Keeper, failure, is_container
@@ -26,7 +26,7 @@ from understudy.batch.progress import Event
 from understudy.batch.resume import Resumed, event_of, is_settled, with_rows
 from understudy.batch.settings import RunSettings
 from understudy.batch.shard import Census, Shard
-from understudy.batch.stages import Job, Picture, copy_sidecar, fetch, finish, new_picture, prepare, replace_batch
+from understudy.batch.stages import Picture, new_picture
 from understudy.batch.summary import RunInterruptedError, RunSummary
 from understudy.errors import OutputError
 
@@ -39,12 +39,11 @@ _MAX_TOLD = 1000
 """Events of earlier runs that may wait to be told."""
 
 
-class Run:
-    """The threads of one run and what they share.
+class Run(ABC):
+    """One run over a collection: its listing, its budget, its ledger.
 
     Parameters
     ----------
-    job : Job
     inputs : Inputs
     ledger : Ledger
     outputs : Outputs
@@ -63,7 +62,6 @@ class Run:
 
     def __init__(
         self,
-        job: Job,
         inputs: Inputs,
         ledger: Ledger,
         outputs: Outputs,
@@ -74,18 +72,11 @@ class Run:
         watch: Watch | None = None,
         lost: list[BaseException] | None = None,
     ) -> None:
-        self.job, self.inputs, self.ledger, self.outputs = job, inputs, ledger, outputs
+        self.inputs, self.ledger, self.outputs = inputs, ledger, outputs
         self.settings, self.report, self.shard, self.watch = settings, report, shard, watch
         self.summary = RunSummary()
         self.census = Census()
         self.budget = Budget(settings.max_pictures, settings.max_pixels, settings.max_bytes)
-        self.desk: Desk[Picture] = Desk(
-            settings.micro_batch,
-            settings.gather_s,
-            supply_ended=lambda: self.listed or self.budget.waiting,
-            n_regions=lambda picture: picture.n_regions,
-        )
-        self.to_fetch: queue.SimpleQueue[Picture | None] = queue.SimpleQueue()
         self.finished: queue.SimpleQueue[Picture] = queue.SimpleQueue()
         self.told_later: queue.Queue[Event] = queue.Queue(_MAX_TOLD)
         self.resumed = Resumed()
@@ -99,16 +90,10 @@ class Run:
     def go(self) -> RunSummary:
         """Work until everything is settled or something ends the run."""
         began = time.monotonic()
-        n_fetchers = self.settings.n_fetchers if self.inputs.address else 0
+        stages = (("list", self._list, 1), *self._stages(), ("keep", self.keeper.work, 1))
         threads = [
             threading.Thread(target=self._guard, args=(work,), name=name, daemon=True)
-            for name, work, n in (
-                ("list", self._list, 1),
-                ("fetch", self._fetch, n_fetchers),
-                ("work", self._work, self.settings.n_workers),
-                ("replace", self._replace, self.settings.n_replacers),
-                ("keep", self.keeper.work, 1),
-            )
+            for name, work, n in stages
             for _ in range(n)
         ]
         with self._signals():
@@ -117,7 +102,7 @@ class Run:
             try:
                 self._settle_all(threads)
             finally:
-                self._stop(n_fetchers)
+                self._stop()
                 for thread in threads if not self.hurried else ():
                     while thread.is_alive():
                         self._tell_all()  # whoever waits to tell something can then end
@@ -130,6 +115,29 @@ class Run:
         if self.interrupted:
             raise RunInterruptedError(self.summary)
         return self.summary
+
+    @abstractmethod
+    def _stages(self) -> Sequence[tuple[str, Callable[[], None], int]]:
+        """Name, work and number of the threads between listing and committing."""
+
+    @abstractmethod
+    def _let_in(self, picture: Picture) -> None:
+        """Hand a picture to the first stage; it comes back through ``finished``."""
+
+    @abstractmethod
+    def _close(self, *, drain: bool) -> None:
+        """Send the stages home once their work is done; ``drain``: begin nothing new, write what only has to be."""
+
+    def _supply_changed(self) -> None:  # noqa: B027 - not every kind of run wants to know
+        """Listing is over, or waits for room."""
+
+    def _depths(self) -> Mapping[str, int]:
+        """How many pictures wait for each stage."""
+        return {}
+
+    def _cost(self, item: Item) -> Cost:
+        """What an input takes of the budget."""
+        return item.cost()
 
     def _guard(self, work: Callable[[], None]) -> None:
         """An error that is not one picture's ends the run; the calling thread raises it."""
@@ -162,15 +170,11 @@ class Run:
             for number, handler in before.items():
                 signal.signal(number, handler)
 
-    def _stop(self, n_fetchers: int) -> None:
+    def _stop(self) -> None:
         """Begin nothing new; pictures that only have to be written are written."""
         self.stopping = True
         self.budget.close()
-        if not self.listed or self.budget.n_pictures > 0:
-            self.desk.drain()
-        self.desk.close()
-        for _ in range(n_fetchers):
-            self.to_fetch.put(None)
+        self._close(drain=not self.listed or self.budget.n_pictures > 0)
         self.keeper.close()
 
     @property
@@ -184,7 +188,7 @@ class Run:
             if self._lost:
                 self._fail(self._lost[0])
             if self.error is not None or self.interrupted:
-                self._stop(sum(thread.name == "fetch" for thread in threads))
+                self._stop()
                 while any(thread.is_alive() for thread in threads):
                     self._settle(_POLL_S)
                 return
@@ -194,13 +198,12 @@ class Run:
         now = time.monotonic()
         if self.watch is not None and (last or now - self._watched >= _WATCH_S):
             self._watched = now
-            depths = {f"queue_{stage}": float(n) for stage, n in self.desk.depths().items()}
+            depths = {f"queue_{stage}": float(n) for stage, n in self._depths().items()}
             self.watch(
                 {
                     "pictures_in_flight": float(self.budget.n_pictures),
                     "pixels_in_flight": float(self.budget.pixels),
                     "bytes_in_flight": float(self.budget.n_bytes),
-                    "queue_fetch": float(self.to_fetch.qsize()),
                     "queue_commit": float(self.finished.qsize()),
                     **depths,
                 }
@@ -266,7 +269,7 @@ class Run:
         finally:
             self._tell_resumed()
             self.listed = True
-            self.desk.wake()
+            self._supply_changed()
 
     def _of_this_shard(self) -> Iterator[Item]:
         if self.shard is None:
@@ -311,8 +314,8 @@ class Run:
 
     def _admit(self, item: Item) -> bool:
         """Wait for room and let one input in; False where the run ends instead."""
-        cost = Cost() if item.problem else item.cost()
-        if not self.budget.acquire(cost, self.desk.wake):
+        cost = Cost() if item.problem else self._cost(item)
+        if not self.budget.acquire(cost, self._supply_changed):
             return False
         picture = new_picture(item, cost)
         if item.problem:
@@ -324,47 +327,6 @@ class Run:
                 picture.end(Status.FAILED, str(error))
         if picture.done is not None:
             self.finished.put(picture)
-        elif item.far:
-            self.desk.expect()
-            self.to_fetch.put(picture)
         else:
-            self.desk.put_prepare(picture)
+            self._let_in(picture)
         return True
-
-    def _fetch(self) -> None:
-        while (picture := self.to_fetch.get()) is not None:
-            if self.stopping:
-                self.desk.prepared(None)
-                continue
-            fetch(picture, max_bytes=self.settings.max_file_bytes)
-            if picture.done is None:
-                self.desk.put_prepare(picture, expected=True)
-            else:
-                self._ended_early(picture)
-
-    def _ended_early(self, picture: Picture) -> None:
-        copy_sidecar(picture, self.outputs)
-        self.finished.put(picture)
-        self.desk.prepared(None)
-
-    def _work(self) -> None:
-        while (work := self.desk.next_work()) is not None:
-            is_prepared, picture = work
-            if is_prepared:
-                finish(self.job, picture, self.outputs)
-                self.finished.put(picture)
-                continue
-            prepare(self.job, picture, max_bytes=self.settings.max_file_bytes)
-            if picture.done is not None:
-                self._ended_early(picture)
-            else:
-                self.desk.prepared(picture)
-
-    def _replace(self) -> None:
-        while (batch := self.desk.next_batch()) is not None:
-            replace_batch(self.job, batch)
-            for picture in batch:
-                if picture.done is not None:
-                    self.finished.put(picture)
-                else:
-                    self.desk.put_finish(picture)

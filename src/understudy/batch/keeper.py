@@ -55,15 +55,23 @@ class Keeper:
         Where copies of containers lie that are not on this machine.
     tell : callable
         Told what an earlier run had settled, and what became of a container that could not be read to its end.
+    max_open : int
+        Containers that are read, or wait to be put together, at one time.
     """
 
     def __init__(
-        self, ledger: Ledger, store: Store, staging: LocalStore, spool: Path, tell: Callable[[Event], object]
+        self,
+        ledger: Ledger,
+        store: Store,
+        staging: LocalStore,
+        spool: Path,
+        tell: Callable[[Event], object],
+        max_open: int = MAX_OPEN,
     ) -> None:
         self._ledger, self._store, self._staging, self._spool, self._tell = ledger, store, staging, spool, tell
         self._open: dict[str, _Open] = {}
         self._ready: queue.SimpleQueue[_Open | None] = queue.SimpleQueue()
-        self._room = threading.Semaphore(MAX_OPEN)
+        self._room = threading.Semaphore(max_open)
         self._lock = threading.Lock()
 
     @property

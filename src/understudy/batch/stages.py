@@ -14,7 +14,7 @@ from dataclasses import dataclass, replace
 from typing import Protocol, TypeVar
 
 from understudy.batch.flow import Cost
-from understudy.batch.folder import NameTakenError, Outputs
+from understudy.batch.folder import NameTakenError
 from understudy.batch.items import Item, holds_file_names, is_sidecar
 from understudy.batch.ledger import Row, Status
 from understudy.batch.sources import printable
@@ -46,11 +46,18 @@ class EncodedImage(Protocol):
         """What the table should say about the writing."""
 
 
-class Job(Protocol):
-    """Everything that turns one file's bytes into another's. Methods are called from several threads at once."""
+class Codec(Protocol):
+    """From a file's bytes to pixels and back: no network runs."""
 
     def decode(self, data: bytes, image_id: str) -> SourceImage:
         """Decode a file."""
+
+    def encode(self, source: SourceImage, anonymized: AnonymizedImage) -> EncodedImage:
+        """Encode in the source's own format, or in a lossless one."""
+
+
+class Replacer(Protocol):
+    """Finds and replaces people in decoded pictures: where the networks run."""
 
     def detect(self, sources: Sequence[SourceImage]) -> list[Detections]:
         """Find who is in each picture."""
@@ -60,8 +67,29 @@ class Job(Protocol):
     ) -> list[AnonymizedImage | UnderstudyError]:
         """Replace everybody in a micro-batch; the failure of one picture is its value, never its neighbours'."""
 
-    def encode(self, source: SourceImage, anonymized: AnonymizedImage) -> EncodedImage:
-        """Encode in the source's own format, or in a lossless one."""
+
+class Job(Codec, Replacer, Protocol):
+    """Everything that turns one file's bytes into another's. Methods are called from several threads at once."""
+
+
+class Places(Protocol):
+    """Where each input's picture goes, and the writing itself."""
+
+    def claim(self, image_id: str, suffix: str = "") -> tuple[str, str]:
+        """The output path of an input, relative to the output, and its key.
+
+        Raises
+        ------
+        NameTakenError
+        """
+
+    def write_for(self, item: Item, relative: str, data: bytes) -> None:
+        """Write an input's picture.
+
+        Raises
+        ------
+        NameTakenError, OutputError
+        """
 
 
 @dataclass
@@ -151,30 +179,40 @@ def _fetch(picture: Picture, max_bytes: int) -> None:
 
 def prepare(job: Job, picture: Picture, *, max_bytes: int) -> None:
     """Read, decode and detect; ``picture.done`` is set where that is the end of it."""
-    _timed(picture, lambda: _prepare(job, picture, max_bytes))
+    read(job, picture, max_bytes=max_bytes)
+    detect(job, picture)
 
 
-def _prepare(job: Job, picture: Picture, max_bytes: int) -> None:
+def read(codec: Codec, picture: Picture, *, max_bytes: int) -> None:
+    """Read, unless the bytes are here, and decode; ``picture.done`` is set where that is the end of it."""
+    _timed(picture, lambda: _read(codec, picture, max_bytes))
+
+
+def _read(codec: Codec, picture: Picture, max_bytes: int) -> None:
     if picture.data is None:
         _fetch(picture, max_bytes)
     data, picture.data = picture.data, None
     if data is None:
-        return None
-    source = _decode(job, picture, data)
-    del data
-    if source is None:
-        return None
-    height, width = source.view.shape[:2]
-    picture.row = replace(picture.row, digest=source.digest, width=width, height=height)
+        return
+    source = _decode(codec, picture, data)
+    if source is not None:
+        height, width = source.view.shape[:2]
+        picture.row = replace(picture.row, digest=source.digest, width=width, height=height)
+        picture.source = source
+
+
+def detect(replacer: Replacer, picture: Picture) -> None:
+    """Find who is in a decoded picture; ``picture.done`` is set where that is the end of it."""
+    source = picture.source
+    if source is None or picture.done is not None:
+        return
     try:
-        (found,) = _twice(lambda: job.detect([source]))
+        (picture.detections,) = _timed(picture, lambda: _twice(lambda: replacer.detect([source])))
     except Exception as error:  # noqa: BLE001 - one picture never stops the run
-        return picture.end(Status.QUARANTINED, f"detection failed: {describe(error)}")
-    picture.source, picture.detections = source, found
-    return None
+        picture.end(Status.QUARANTINED, f"detection failed: {describe(error)}")
 
 
-def _decode(job: Job, picture: Picture, data: bytes) -> SourceImage | None:
+def _decode(job: Codec, picture: Picture, data: bytes) -> SourceImage | None:
     try:
         return _twice(lambda: job.decode(data, picture.file.image_id))
     except NotMediaError as error:
@@ -188,7 +226,7 @@ def _decode(job: Job, picture: Picture, data: bytes) -> SourceImage | None:
     return None
 
 
-def replace_batch(job: Job, pictures: Sequence[Picture]) -> None:
+def replace_batch(job: Replacer, pictures: Sequence[Picture]) -> None:
     """Replace everybody in a batch; a picture that fails in company is tried once alone, then quarantined."""
     began = time.perf_counter()
     results = _replace_once(job, pictures)
@@ -204,7 +242,7 @@ def replace_batch(job: Job, pictures: Sequence[Picture]) -> None:
             picture.anonymized = result
 
 
-def _replace_once(job: Job, pictures: Sequence[Picture]) -> list[AnonymizedImage | BaseException]:
+def _replace_once(job: Replacer, pictures: Sequence[Picture]) -> list[AnonymizedImage | BaseException]:
     sources = [picture.source for picture in pictures if picture.source is not None]
     detections = [picture.detections for picture in pictures if picture.detections is not None]
     try:
@@ -231,7 +269,7 @@ def _check(picture: Picture, source: SourceImage, anonymized: AnonymizedImage) -
         )
 
 
-def finish(job: Job, picture: Picture, outputs: Outputs) -> None:
+def finish(job: Codec, picture: Picture, outputs: Places) -> None:
     """Check, encode and write; ``picture.done`` is set in any case.
 
     Raises
@@ -244,7 +282,7 @@ def finish(job: Job, picture: Picture, outputs: Outputs) -> None:
         picture.done = replace(picture.done, seconds=round(picture.seconds, 4))
 
 
-def _finish(job: Job, picture: Picture, outputs: Outputs) -> None:
+def _finish(job: Codec, picture: Picture, outputs: Places) -> None:
     source, anonymized = picture.source, picture.anonymized
     if source is None or anonymized is None:
         return picture.end(Status.QUARANTINED, "nothing was made of it")
@@ -282,7 +320,7 @@ def _finish(job: Job, picture: Picture, outputs: Outputs) -> None:
     return None
 
 
-def _encode(job: Job, source: SourceImage, anonymized: AnonymizedImage) -> EncodedImage:
+def _encode(job: Codec, source: SourceImage, anonymized: AnonymizedImage) -> EncodedImage:
     """The file's bytes; one picture that cannot be encoded is no sign that nothing can be written."""
     try:
         return _twice(lambda: job.encode(source, anonymized))
@@ -290,7 +328,7 @@ def _encode(job: Job, source: SourceImage, anonymized: AnonymizedImage) -> Encod
         raise GenerationError(str(error)) from error
 
 
-def copy_sidecar(picture: Picture, outputs: Outputs) -> None:
+def copy_sidecar(picture: Picture, outputs: Places) -> None:
     """Lay the table of an image folder beside the pictures, byte for byte; any other file is left as it is.
 
     Raises
