@@ -116,7 +116,7 @@ class Outputs:
         self.store = store
         self.staging = staging
         self._ledger = ledger
-        self._folds = folds
+        self.folds = folds
         self._claims: dict[str, str] = {}
         self._lock = threading.Lock()
 
@@ -134,7 +134,7 @@ class Outputs:
             Where the path is that of another input.
         """
         relative = relative_output(image_id, suffix)
-        key = output_key(relative, folds=self._folds)
+        key = output_key(relative, folds=self.folds)
         with self._lock:
             owner = self._claims.get(key) or self._ledger.owner_of(key)
             if owner is not None and owner != image_id:
@@ -206,7 +206,7 @@ class Outputs:
             return
         for suffix in SUFFIXES:
             relative = relative_output(item.image_id, suffix)
-            key = output_key(relative, folds=self._folds)
+            key = output_key(relative, folds=self.folds)
             with self._lock:
                 owner = self._ledger.owner_of(key)
                 if self._claims.get(key, item.image_id) == item.image_id and owner in (None, item.image_id):

@@ -372,6 +372,7 @@ def _regions(anonymized: AnonymizedImage) -> list[dict[str, object]]:
             "attempts": outcome.attempts,
             "reason": outcome.reason,
             "found_by": outcome.found_by,
+            "subject": outcome.subject,
             "readings": {
                 name: value if isinstance(value, str) else round(float(value), 6) if math.isfinite(value) else None
                 for name, value in outcome.readings.items()

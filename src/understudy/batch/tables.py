@@ -13,7 +13,8 @@ and of no use to look a picture up elsewhere), ``source_bytes``, ``output_bytes`
 ``regions``: ``image_id``, ``region`` (index), ``x0``, ``y0``, ``x1``, ``y1`` (upright px), ``kind`` (face, body),
 ``confidence``, ``outcome`` (replaced, filled, obscured, kept), ``attempts``, ``reason``, ``found_by``, ``identity``
 (other, same, undecided), ``identity_distance``, ``face_confidence`` (the guard's readings of the last attempt),
-``readings`` (all of them, JSON).
+``readings`` (all of them, JSON), ``subject`` (number of the person where bodies are replaced: a body and the face in it
+have the same).
 """
 
 from __future__ import annotations
@@ -73,6 +74,7 @@ REGION_COLUMNS: tuple[Column, ...] = (
     ("identity_distance", "float64"),
     ("face_confidence", "float64"),
     ("readings", "string"),
+    ("subject", "int64"),
 )
 
 TABLE_FILES = ("images.parquet", "regions.parquet", "images.csv", "regions.csv")
@@ -118,6 +120,7 @@ def _region_records(row: Row) -> list[Record]:
                 "identity_distance": readings.get("identity_distance"),
                 "face_confidence": readings.get("face_confidence"),
                 "readings": json.dumps(readings, sort_keys=True),
+                "subject": region.get("subject"),
             }
         )
     return records

@@ -1,0 +1,125 @@
+"""A Ray cluster for the time of a run: one of this machine that nobody else can reach, or one that is there."""
+
+from __future__ import annotations
+
+import logging
+import math
+import os
+import secrets
+import shutil
+import tempfile
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import TypeVar, cast
+
+from understudy.batch.ray_settings import RaySettings
+from understudy.errors import UnderstudyError
+
+T = TypeVar("T")
+
+_LOOPBACK = "127.0.0.1"
+_QUIET = {
+    "RAY_USAGE_STATS_ENABLED": "0",
+    "RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO": "0",
+    "RAY_BACKEND_LOG_LEVEL": "fatal",
+    "RAY_prestart_worker_first_driver": "0",  # workers start when there is work: a start takes less of a busy machine
+    "RAY_task_oom_retries": "3",  # else a picture for which no machine is large enough is tried for ever
+}
+
+
+class ClusterError(UnderstudyError):
+    """The cluster cannot be reached, or failed as a whole."""
+
+
+@contextmanager
+def connected(settings: RaySettings) -> Iterator[None]:
+    """Be connected to a cluster; one of this machine is started for it, and stopped afterwards.
+
+    A cluster of this machine lets in nobody without the token that is drawn for it, shows no dashboard and sends no
+    statistics. Its files (logs, and pictures where shared memory is full) lie in a temporary folder that is deleted.
+
+    Raises
+    ------
+    ClusterError
+        There is none at the address, or none could be started.
+    """
+    for name, value in _QUIET.items():
+        os.environ.setdefault(name, value)
+    if settings.address is None and "RAY_AUTH_MODE" not in os.environ:
+        # Ray's servers listen on every interface of the machine, whatever address they are told
+        os.environ.update(RAY_AUTH_MODE="token", RAY_AUTH_TOKEN=secrets.token_hex(32))
+    import ray
+
+    if ray.is_initialized():  # the caller's own
+        yield
+        return
+    folder = None if settings.address is not None else tempfile.mkdtemp(prefix="understudy-ray-")
+    try:
+        if folder is not None:
+            _start(settings, folder)
+        else:
+            ray.init(address=settings.address, logging_level=logging.ERROR, log_to_driver=False)
+    except Exception as error:  # Ray raises plain exceptions, too
+        where = "on this machine" if settings.address is None else f"at {settings.address!r}"
+        _forget(folder)
+        raise ClusterError(f"no Ray cluster {where}: {error}") from error
+    try:
+        yield
+    finally:
+        ray.shutdown()
+        _forget(folder)
+
+
+def _forget(folder: str | None) -> None:
+    if folder is not None:
+        shutil.rmtree(folder, ignore_errors=True)
+
+
+def _start(settings: RaySettings, folder: str) -> None:
+    import ray
+
+    needed = settings.max_actors * settings.actor_cpus + 2 * settings.max_tasks * settings.task_cpus
+    ray.init(
+        num_cpus=max(os.cpu_count() or 1, math.ceil(needed)),  # Ray's own count of who may run, not of cores
+        object_store_memory=settings.object_store_mb << 20,
+        include_dashboard=False,
+        configure_logging=True,
+        logging_level=logging.ERROR,
+        log_to_driver=False,
+        _node_ip_address=_LOOPBACK,
+        _temp_dir=folder,
+    )
+
+
+def n_nodes() -> int:
+    """How many machines the cluster has now."""
+    import ray
+
+    return sum(bool(node["Alive"]) for node in ray.nodes())
+
+
+def on_a_worker(work: Callable[[], T], settings: RaySettings) -> T:
+    """Have something done where an actor would be, with an actor's resources.
+
+    Raises
+    ------
+    UnderstudyError
+        As ``work`` raised it there.
+    ClusterError
+        It could not be done there.
+    """
+    import ray
+
+    task = ray.remote(num_cpus=settings.actor_cpus, num_gpus=settings.num_gpus, max_retries=2)(_call)
+    try:
+        return cast("T", ray.get(task.remote(work)))
+    except ray.exceptions.RayTaskError as error:
+        if isinstance(error.cause, UnderstudyError):
+            raise error.cause from None
+        raise ClusterError(f"a worker cannot be set up: {error.cause}") from error
+    except ray.exceptions.RayError as error:
+        raise ClusterError(f"a worker cannot be set up: {error}") from error
+
+
+def _call(work: Callable[[], T]) -> T:
+    return work()
