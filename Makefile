@@ -85,7 +85,11 @@ $(RENDER)/body.npz: $(RENDER)/.setup src/understudy/people/export_body.py
 	@echo "make: exporting the body model (about a minute)"
 	@PYTHONPATH=src $(RENDER)/bin/python -m understudy.people.export_body $@
 
-render: $(RENDER)/body.npz
+$(RENDER)/figure.npz: $(RENDER)/.setup src/understudy/people/export_figure.py
+	@echo "make: exporting the whole body model (a few minutes)"
+	@PYTHONPATH=src $(RENDER)/bin/python -m understudy.people.export_figure $@
+
+render: $(RENDER)/body.npz $(if $(findstring subject=body,$(ARGS)),$(RENDER)/figure.npz)
 	@PYTHONPATH=src OMP_NUM_THREADS=1 $(RENDER)/bin/python -m understudy.people.render $(or $(ARGS),people) --body $<
 
 lock:

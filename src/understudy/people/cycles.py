@@ -1,4 +1,4 @@
-"""Blender's Cycles as the renderer: one scene for one head, light groups denoised apart. ``bpy`` stays in here."""
+"""Blender's Cycles as the renderer: one scene for one person, light groups denoised apart. ``bpy`` stays in here."""
 
 from __future__ import annotations
 
@@ -14,12 +14,13 @@ from numpy.typing import NDArray
 
 from understudy.people.camera import Camera
 from understudy.people.fields import Floats
-from understudy.people.light import GROUPS, Group, Rig
+from understudy.people.light import GROUPS, Group, Mix, Rig
 from understudy.people.materials import make_material
 from understudy.people.parts import Mesh, Model, Tufts
 
 LAMP_DISTANCE_M = 2.2
 MAX_DEPTH_M = 50.0
+NO_LIGHT = (0.0, 0.0, 0.0)
 Floats32 = NDArray[np.float32]
 
 
@@ -32,9 +33,10 @@ class Passes:
     region: Floats32  # (H, W, 3) face, hair, skin
     worn: Floats32  # (H, W)
     depth: Floats32  # (H, W) m, inf where nothing is
+    mixed: Floats32 | None = None  # (H, W, 3) linear, premultiplied: all light together, in a studio that renders it so
 
 
-def _settings(scene: Any, size_px: int, samples: int) -> None:
+def _settings(scene: Any, width_px: int, height_px: int, samples: int) -> None:
     scene.render.engine = "CYCLES"
     cycles = scene.cycles
     cycles.device = "CPU"
@@ -48,7 +50,7 @@ def _settings(scene: Any, size_px: int, samples: int) -> None:
     cycles.sample_clamp_indirect = 4
     render = scene.render
     render.threads_mode, render.threads = "FIXED", 1
-    render.resolution_x = render.resolution_y = size_px
+    render.resolution_x, render.resolution_y = width_px, height_px
     render.film_transparent = True
     render.use_persistent_data = True
     scene.cycles_curves.shape = "RIBBONS"
@@ -56,18 +58,43 @@ def _settings(scene: Any, size_px: int, samples: int) -> None:
 
 
 class Studio:
-    """A scene that holds one head and renders views of it."""
+    """A scene that holds one head, or one whole person, and renders views of it.
 
-    def __init__(self, model: Model, size_px: int, samples: int) -> None:
+    Parameters
+    ----------
+    size_px : int
+        Height of the pictures; ``width_px`` is as large where it is left out.
+    lamp_distance_m : float
+        Of the lamps from what they shine at; far enough that a whole person is lit evenly.
+    apart : bool
+        Whether light groups are rendered and denoised apart. Together they cost a third, and give one mix a view and
+        no masks.
+    """
+
+    def __init__(
+        self,
+        model: Model,
+        size_px: int,
+        samples: int,
+        *,
+        width_px: int | None = None,
+        lamp_distance_m: float = LAMP_DISTANCE_M,
+        apart: bool = True,
+    ) -> None:
         import bpy
 
         warnings.filterwarnings("ignore", category=DeprecationWarning)
         self._bpy = bpy
         bpy.ops.wm.read_factory_settings(use_empty=True)
         self._scene = bpy.context.scene
-        self._size_px = size_px
+        self._shape = (size_px, width_px or size_px)
+        self._lamp_distance_m = lamp_distance_m
+        self._apart = apart
         self._folder = Path(tempfile.mkdtemp(prefix="understudy-people-"))
-        _settings(self._scene, size_px, samples)
+        _settings(self._scene, self._shape[1], size_px, samples)
+        if not apart:
+            cycles = self._scene.cycles
+            cycles.max_bounces, cycles.diffuse_bounces, cycles.glossy_bounces = 3, 1, 1
         for mesh in model.meshes:
             self._add_mesh(mesh)
         for tufts in model.tufts:
@@ -136,8 +163,9 @@ class Studio:
         links.new(place.outputs["Generated"], self._turn.inputs["Vector"])
         links.new(self._turn.outputs[0], self._sky.inputs[0])
         links.new(self._sky.outputs[0], background.inputs[0])
-        self._lamps: dict[str, Any] = {}
-        for group in ("sun", "key", "fill"):
+        self._lamps: dict[Group, Any] = {}
+        lamps: tuple[Group, ...] = ("sun", "key", "fill")
+        for group in lamps:
             lamp = data.lights.new(group, "SUN" if group == "sun" else "AREA")
             self._lamps[group] = self._add_object(group, lamp)
             self._lamps[group].lightgroup = group
@@ -146,11 +174,14 @@ class Studio:
         layer = self._scene.view_layers[0]
         layer.use_pass_z = True
         layer.cycles.denoising_store_passes = True
-        for name, kind in (("region", "COLOR"), ("worn", "VALUE")):
+        light = tuple(f"Combined_{group}" for group in GROUPS) if self._apart else ("Image",)
+        own = (("region", "COLOR"), ("worn", "VALUE")) if self._apart else ()
+        for name, kind in own:
             aov = layer.aovs.add()
             aov.name, aov.type = name, kind
-        for group in GROUPS:
-            layer.lightgroups.add(name=group)
+        if self._apart:
+            for group in GROUPS:
+                layer.lightgroups.add(name=group)
         tree = self._bpy.data.node_groups.new("passes", "CompositorNodeTree")
         self._scene.compositing_node_group = tree
         self._scene.render.use_compositing = True
@@ -159,12 +190,12 @@ class Studio:
         out.directory, out.file_name = str(self._folder), "pass_"
         out.format.media_type = "IMAGE"
         out.format.file_format, out.format.color_depth = "OPEN_EXR", "32"
-        for name in ("Alpha", "Depth", "region", "worn", *(f"Combined_{g}" for g in GROUPS)):
+        for name in ("Alpha", "Depth", *(name for name, _ in own), *light):
             socket = source.outputs[name]
             kind = "FLOAT" if socket.type == "VALUE" else "RGBA"
-            if name == "Alpha" or name.startswith("Combined_"):
+            if name in light or (name == "Alpha" and self._apart):
                 denoise = tree.nodes.new("CompositorNodeDenoise")
-                denoise.inputs["Prefilter"].default_value = "Fast"
+                denoise.inputs["Prefilter"].default_value = "Fast" if self._apart else "None"
                 if name != "Alpha":  # whose guides are as noisy as itself where hair is thin
                     tree.links.new(source.outputs["Denoising Albedo"], denoise.inputs["Albedo"])
                     tree.links.new(source.outputs["Denoising Normal"], denoise.inputs["Normal"])
@@ -173,7 +204,7 @@ class Studio:
             out.file_output_items.new(kind, name)
             tree.links.new(socket, out.inputs[name])
 
-    def _aim_lamp(self, group: str, angles: tuple[float, float], camera: Camera, at: Floats) -> None:
+    def _aim_lamp(self, group: Group, angles: tuple[float, float], camera: Camera, at: Floats) -> None:
         from mathutils import Matrix
 
         azimuth, elevation = angles
@@ -183,29 +214,38 @@ class Studio:
         side /= max(float(np.linalg.norm(side)), 1e-6)
         world = np.eye(4)
         world[:3, :3] = np.stack([side, np.cross(toward, side), toward], axis=1)
-        world[:3, 3] = at + LAMP_DISTANCE_M * toward
+        world[:3, 3] = at + self._lamp_distance_m * toward
         self._lamps[group].matrix_world = Matrix(world.tolist())
 
-    def _set_lights(self, rig: Rig, camera: Camera, at: Floats) -> None:
+    def _set_lights(self, rig: Rig, camera: Camera, at: Floats, mix: Mix | None) -> None:
         height, width = rig.sky.shape
         image = self._bpy.data.images.new("sky", width, height, float_buffer=True)
         pixels = np.ones((height, width, 4), np.float32)
-        pixels[..., :3] = rig.sky[::-1, :, None]
+        pixels[..., :3] = rig.sky[::-1, :, None] * (
+            1.0 if mix is None else np.array(mix.weights.get("ambient", NO_LIGHT))
+        )
         image.pixels.foreach_set(pixels.ravel())
         image.update()
         image.pack()
         self._sky.image = image
         backward = camera.axes[2]
         self._turn.inputs["Rotation"].default_value = (0, 0, float(-np.arctan2(backward[0], -backward[1]) + np.pi / 2))
-        for group, angles in (("sun", rig.sun), ("key", rig.key), ("fill", rig.fill)):
-            self._aim_lamp(group, angles, camera, at)
+        angles: dict[Group, tuple[float, float]] = {"sun": rig.sun, "key": rig.key, "fill": rig.fill}
+        for group, at_angles in angles.items():
+            self._aim_lamp(group, at_angles, camera, at)
         self._lamps["sun"].data.angle = rig.sun_size
         self._lamps["sun"].data.energy = np.pi
-        for group, size in (("key", rig.key_size_m), ("fill", rig.fill_size_m)):
+        sizes: dict[Group, float] = {"key": rig.key_size_m, "fill": rig.fill_size_m}
+        for group, size in sizes.items():
             self._lamps[group].data.size = size
-            self._lamps[group].data.energy = np.pi**2 * LAMP_DISTANCE_M**2
+            self._lamps[group].data.energy = np.pi**2 * self._lamp_distance_m**2
+        if mix is not None:
+            for group, lamp in self._lamps.items():
+                lamp.data.color = mix.weights.get(group, NO_LIGHT)
 
-    def render(self, camera: Camera, rig: Rig, gaze: Floats, seed: int) -> Passes:
+    def render(
+        self, camera: Camera, rig: Rig, gaze: Floats, seed: int, at: Floats | None = None, mix: Mix | None = None
+    ) -> Passes:
         """Render one view.
 
         Parameters
@@ -214,6 +254,10 @@ class Studio:
             Rotation of both eyes.
         seed : int
             Of the sampling noise.
+        at : (3,), optional
+            What the lamps shine at; an eye where left out.
+        mix : Mix, optional
+            In a studio that does not render light groups apart: the light of the picture.
         """
         from mathutils import Matrix
 
@@ -225,25 +269,30 @@ class Studio:
             world = np.eye(4)
             world[:3, :3], world[:3, 3] = gaze, center
             eye.matrix_world = Matrix(world.tolist())
-        self._set_lights(rig, camera, self._eyes[0][1])
+        self._set_lights(rig, camera, self._eyes[0][1] if at is None else at, mix)
         self._scene.cycles.seed = seed % 2**31
         self._bpy.ops.render.render()
-        groups: dict[Group, Floats32] = {g: self._read(f"Combined_{g}")[..., :3] for g in GROUPS}
         depth = self._read("Depth")[..., 0]
+        depth = np.where(depth < MAX_DEPTH_M, depth, np.float32(np.inf))
+        alpha = np.clip(self._read("Alpha")[..., 0], 0, 1)
+        if not self._apart:
+            nothing = np.zeros((*self._shape, 3), np.float32)
+            return Passes({}, alpha, nothing, nothing[..., 0], depth, self._read("Image")[..., :3])
+        groups: dict[Group, Floats32] = {g: self._read(f"Combined_{g}")[..., :3] for g in GROUPS}
         return Passes(
             groups=groups,
-            alpha=np.clip(self._read("Alpha")[..., 0], 0, 1),
+            alpha=alpha,
             region=np.clip(self._read("region")[..., :3], 0, 1),
             worn=np.clip(self._read("worn")[..., 0], 0, 1),
-            depth=np.where(depth < MAX_DEPTH_M, depth, np.float32(np.inf)),
+            depth=depth,
         )
 
     def _read(self, name: str) -> Floats32:
         path = self._folder / f"pass_{name}.exr"
         image = self._bpy.data.images.load(str(path), check_existing=False)
-        pixels = np.empty(self._size_px**2 * image.channels, np.float32)
+        shape = (*self._shape, image.channels)
+        pixels = np.empty(shape[0] * shape[1] * shape[2], np.float32)
         image.pixels.foreach_get(pixels)
-        shape = (self._size_px, self._size_px, image.channels)
         self._bpy.data.images.remove(image)
         path.unlink()
         return np.ascontiguousarray(pixels.reshape(shape)[::-1])

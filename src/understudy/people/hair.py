@@ -284,8 +284,11 @@ def crosses_face(body: Body, head: Head, points: Floats) -> np.ndarray:
     return np.asarray(over.reshape(len(points), -1).sum(axis=1) > 1)
 
 
-def build_hair(body: Body, persona: Persona, head: Head, rng: np.random.Generator) -> Groom:
-    """The hair of one head; a cap or scarf asks for less of it elsewhere."""
+def build_hair(body: Body, persona: Persona, head: Head, rng: np.random.Generator, share: float = 1.0) -> Groom:
+    """The hair of one head; a cap or scarf asks for less of it elsewhere.
+
+    ``share`` of the strands, each as much wider, are enough for a head that is seen from afar.
+    """
     noise = ValueNoise(rng)
     receding = persona.hair == "receding"
     raised = rng.uniform(8, 24) if receding else rng.normal(-4 if persona.feminine else -1, 2.5)
@@ -303,7 +306,7 @@ def build_hair(body: Body, persona: Persona, head: Head, rng: np.random.Generato
         at = cKDTree(body.surface).query(np.array([0, 0.055, rng.uniform(0.72, 0.80)]))[1]
         growth.knot = head.vertices[at] + head.normals[at] * 0.012
     guide_roots = sample_roots(body, head, density, N_GUIDES, rng)
-    roots = sample_roots(body, head, density, style.n, rng)
+    roots = sample_roots(body, head, density, int(style.n * share), rng)
     if guide_roots is None or roots is None:
         return Groom([], density)
     length = guide_lengths(growth, guide_roots, rng)
@@ -320,7 +323,7 @@ def build_hair(body: Body, persona: Persona, head: Head, rng: np.random.Generato
             stray &= ~on_fringe(roots.template)
         points = points[~stray]
     taper = np.clip(1 - 0.6 * np.linspace(0, 1, style.n_points) ** 3, 0.2, 1)
-    strands = [Strands(points, style.radius * taper[None] * np.ones((len(points), 1)))]
+    strands = [Strands(points, style.radius / share**0.75 * taper[None] * np.ones((len(points), 1)))]
     if growth.knot is not None:
         strands.append(tail_or_bun(head, growth.knot, skin, rng))
     return Groom(strands, density)

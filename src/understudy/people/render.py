@@ -1,6 +1,6 @@
-"""Render people who do not exist.
+"""Render people who do not exist: heads, or with ``subject=body`` whole people.
 
-usage: python -m understudy.people.render OUTPUT --body body.npz --count 1000 [--shard 0/2]
+usage: python -m understudy.people.render OUTPUT [subject=body] --body body.npz --count 1000 [--shard 0/2]
 Runs in the render environment. What is done already is skipped, so it may be stopped at any time and run again, and
 any number of processes may share the folder.
 """
@@ -24,6 +24,7 @@ from numpy.typing import NDArray
 
 from understudy import __version__
 from understudy.errors import InvalidInputError
+from understudy.people import render_body
 from understudy.people.backdrop import sample_backdrop
 from understudy.people.body import Body, load_body
 from understudy.people.camera import aim, gaze_rotation
@@ -54,6 +55,7 @@ from understudy.people.persona import (
 )
 
 CAMERA, RIG, GAZE, DEVELOP, NOISE = range(30, 35)
+BODY = "subject=body"
 
 
 @dataclass(frozen=True)
@@ -266,7 +268,12 @@ def parse_arguments(arguments: list[str] | None = None) -> argparse.Namespace:
 
 def main(arguments: list[str] | None = None) -> None:
     """Render what the command line asks for."""
-    args = parse_arguments(arguments)
+    given = list(sys.argv[1:] if arguments is None else arguments)
+    if BODY in given:
+        given.remove(BODY)
+        render_body.main(given)
+        return
+    args = parse_arguments(given)
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # so that temporary files go
     settings = Settings(
         seed=args.seed,

@@ -107,14 +107,14 @@ def model_gender(gender: float) -> float:
     return float(smooth_step(0.12, 0.88, gender))
 
 
-def phenotype_weights(body: Body, persona: Persona, proportions: float) -> Floats:
+def phenotype_weights(body: Body, persona: Persona, proportions: float, height: float = 0.5) -> Floats:
     """Weights of the phenotype targets: each is the product of the weights of what it names."""
     by_name = {
         "age": anchor_weights(model_age(persona.age), 5, -1 / 3, 1),
         "gender": anchor_weights(model_gender(persona.gender), 2),
         "muscle": anchor_weights(persona.muscle, 3),
         "weight": anchor_weights(persona.weight, 3),
-        "height": anchor_weights(0.5, 2),
+        "height": anchor_weights(height, 2),
         "proportions": anchor_weights(proportions, 2)[::-1],
         "cupsize": anchor_weights(0.5, 3),
         "firmness": anchor_weights(0.5, 3),
