@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 from omegaconf import MISSING
+from tests.tiny_hub import HUB, PIPELINES, small_hub
 
 from understudy.batch.local import RunSettings
 from understudy.config.build import build_job, providers_in_use
@@ -22,9 +23,16 @@ from understudy.generate.base import Generator, Obscurer
 from understudy.pipeline import PipelineSettings
 
 GROUPS = sorted(path.name for path in configs_folder().iterdir() if path.is_dir())
-FILES = [(group, path.stem) for group in GROUPS for path in sorted((configs_folder() / group).glob("*.yaml"))]
-OPTIONAL = {"guard", "residual", "second"}
-OF_AUDIT = {"attacker", "second", "estimator", "label_format"}
+COMMANDS = {"experiment"}
+"""Groups whose files are whole commands; tests/configs/test_experiments.py composes them."""
+FILES = [
+    (group, path.stem)
+    for group in GROUPS
+    if group not in COMMANDS
+    for path in sorted((configs_folder() / group).glob("*.yaml"))
+]
+OPTIONAL = {"guard", "residual", "second", "people", "extractor", "perceptual"}
+OF_AUDIT = {"attacker", "second", "estimator", "label_format", "people", "extractor", "perceptual"}
 LISTED = {"attacker", "estimator"}
 """Groups of which several files are chosen at once."""
 PATHS = ["input=a", "output=b"]
@@ -40,6 +48,8 @@ def needs(group: str, name: str, tmp_path: Path) -> list[str]:
     if (group, name) == ("generator", "diffusers_inpaint"):
         tiny = pytest.importorskip("tests.tiny_inpaint")
         return [f"generator.model={tiny.make_tiny_inpaint(tmp_path / 'tiny')}"]
+    if group == "generator" and name in HUB:
+        return [f"generator.{key}={value}" for key, value in small_hub(name, tmp_path).items()]
     if (group, name) == ("attacker", "arcface_onnx"):
         return ["attacker.arcface_onnx.embedder.weights=mobilefacenet_foamliu"]
     return []
@@ -55,6 +65,9 @@ def node_of(group: str, name: str, tmp_path: Path) -> object:
         choice = f"{group}=[{name}]" if group in LISTED else f"{group}={name}"
         overrides = [*AUDIT_PATHS, choice, *needs(group, name, tmp_path)]
         return getattr(read(compose_config("audit", overrides), Audit, "audit"), group)
+    if group == "prompt":
+        overrides = ["generator=sd15_inpaint", f"prompt@generator.prompt={name}"]
+        return settings_with(*overrides).generator["prompt"]
     return getattr(settings_with(f"{group}={name}", *needs(group, name, tmp_path)), group)
 
 
@@ -75,6 +88,8 @@ def test_a_file_of_a_group_is_composed_and_built(group: str, name: str, tmp_path
         assert part is None
     elif group == "generator":
         assert isinstance(part, Generator | Obscurer)
+        if name in HUB:
+            assert type(part._pipe).__name__ == PIPELINES[name]
     elif group in {"detector", "second"}:
         assert part.name
         assert part.families

@@ -2,20 +2,23 @@
 
 from __future__ import annotations
 
-import importlib
 import sys
 import zlib
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 
 import cv2
 import numpy as np
 import pytest
-import yaml
+from omegaconf import OmegaConf
+from tests.tiny_hub import HUB, small_hub
 
 from understudy.attributes.policy import AttributePolicy
 from understudy.blend import MembraneBlender
+from understudy.config.compose import compose_config
+from understudy.config.parts import PartBuilder, find_target
 from understudy.errors import MissingWeightsError
 from understudy.generate.base import Generator, Obscurer
 from understudy.geometry import apply_affine, crop_frame, cut_crop, face_shape, invert_affine, shape_region, union_mask
@@ -40,11 +43,11 @@ Maker = Callable[[np.ndarray], Generator]
 
 
 def constructor_of(name: str) -> tuple[Callable, dict[str, object]]:
-    """What a config's ``_target_`` names, and the arguments beside it."""
-    arguments = yaml.safe_load(CONFIGS[name].read_text())
-    module, _, attribute = arguments.pop("_target_").rpartition(".")
-    own = {k: v for k, v in arguments.items() if not str(v).startswith("${")}  # other groups' settings stay defaults
-    return getattr(importlib.import_module(module), attribute), own
+    """What a config's ``_target_`` names, and the arguments beside it; what they name in turn is built."""
+    config = compose_config("anonymize", [f"generator={name}"])
+    arguments = OmegaConf.to_container(config.generator, resolve=True)
+    target = arguments.pop("_target_")
+    return find_target(target, name), {key: PartBuilder()(value, key) for key, value in arguments.items()}
 
 
 OBSCURERS = tuple(name for name in CONFIGS if hasattr(constructor_of(name)[0], "obscure"))
@@ -71,14 +74,14 @@ def small_latent(folder: Path) -> dict[str, object]:
     return {"model": str(make_tiny_face_model(folder / "model"))}
 
 
-SMALL = {"diffusers_inpaint": small_inpaint, "latent": small_latent}
+SMALL = {"diffusers_inpaint": small_inpaint, "latent": small_latent, **{name: partial(small_hub, name) for name in HUB}}
 """Arguments with which a config is built of random weights."""
 
 
 def built(name: str, folder: Path) -> Generator | Obscurer:
     """What a config names; with weights of a few thousand numbers where its own are not here."""
     constructor, arguments = constructor_of(name)
-    if "???" not in arguments.values():
+    if "???" not in arguments.values() and name not in HUB:
         try:
             return constructor(**arguments)
         except MissingWeightsError:
@@ -100,7 +103,7 @@ def parts(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], Generator
 
 
 def test_the_configs_name_generators_and_obscurers() -> None:
-    assert set(GENERATORS) >= {"diffusers_inpaint", "fill", "latent"}
+    assert set(GENERATORS) >= {"diffusers_inpaint", "fill", "latent", *HUB}
     assert set(OBSCURERS) == {"blur", "null_edit", "pixelate", "solid"}
 
 

@@ -20,6 +20,7 @@ from understudy.batch.shard import parse_shard
 from understudy.batch.sources import printable
 from understudy.batch.summary import RunInterruptedError, RunSummary
 from understudy.cli.film import film_at, run_one_film
+from understudy.cli.sweep import sweep
 from understudy.config.build import Built, build_job, choose_residual, fingerprint, run_record
 from understudy.config.compose import compose_config, read_flags
 from understudy.config.help import help_text
@@ -38,6 +39,7 @@ writes  DIR/images/...         the pictures, under the same names
         DIR/run.yaml           settings, versions, digests of the weights; ledger.db: what makes it resumable
         of a film: images/NAME, film.json, frames.jsonl (one line for each frame)
         with shard=3/16        tables, run.yaml and ledger.db in DIR/shards/3-of-16; `understudy merge DIR` joins them
+sweeps  understudy anonymize -m generator=fill,blur ...: each combination in a folder of its own in DIR
 ends    0 every input finished; 1 nothing could run or go on; 3 some inputs failed, were refused or quarantined
 """
 CANNOT_RUN = 1
@@ -46,15 +48,26 @@ INTERRUPTED = 130
 
 def run(arguments: Sequence[str]) -> int:
     """Run the command."""
-    flags = read_flags(arguments)
+    flags = read_flags(arguments, sweeps=True)
     if flags.show_help:
         print(help_text("anonymize", HELP))
         return 0
+    if flags.multirun:
+        return sweep(flags, run_once)
     config = compose_config("anonymize", choose_residual(flags.overrides), flags.config_folder)
     if flags.print_config:
         print(as_text(config), end="")
         return 0
-    settings = read_anonymize(config)
+    return run_settings(read_anonymize(config))
+
+
+def run_once(overrides: Sequence[str], config_folder: str | None = None) -> int:
+    """Run the command with these overrides, residual and all; what goes wrong is raised."""
+    return run_settings(read_anonymize(compose_config("anonymize", overrides, config_folder)))
+
+
+def run_settings(settings: Anonymize) -> int:
+    """Run the command with settings that were read; the exit code."""
     film = film_at(settings.input)
     if film is not None:
         return run_one_film(settings, film, open_log(settings))

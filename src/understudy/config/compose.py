@@ -76,10 +76,18 @@ class Flags:
     show_help: bool = False
     print_config: bool = False
     config_folder: str | None = None
+    multirun: bool = False
+    """Run every combination of the settings that name several values."""
 
 
-def read_flags(arguments: Sequence[str]) -> Flags:
+def read_flags(arguments: Sequence[str], *, sweeps: bool = False) -> Flags:
     """Split the arguments of a command into flags and overrides.
+
+    Parameters
+    ----------
+    arguments : sequence of str
+    sweeps : bool
+        Whether the command knows ``-m``.
 
     Raises
     ------
@@ -87,7 +95,7 @@ def read_flags(arguments: Sequence[str]) -> Flags:
         For a flag that is not known, and for a word that is neither a flag nor ``key=value``.
     """
     overrides: list[str] = []
-    show_help = print_config = False
+    show_help = print_config = multirun = False
     config_folder: str | None = None
     waiting = iter(arguments)
     for argument in waiting:
@@ -102,14 +110,16 @@ def read_flags(arguments: Sequence[str]) -> Flags:
         elif name in {"--config-dir", "-cd"}:
             config_folder = given or next(waiting, "")
         elif argument in {"-m", "--multirun"}:
-            raise ConfigError("sweeps (-m) are not there yet: run the command once for each setting")
+            if not sweeps:
+                raise ConfigError(f"sweeps ({argument}) are for anonymize: run this command once for each setting")
+            multirun = True
         elif argument.startswith("-"):
             raise ConfigError(f"no option is called {argument!r}: known are --help, --cfg job and --config-dir DIR")
         elif "=" not in argument and not argument.startswith("~"):
             raise ConfigError(f"{argument!r} is no setting: write key=value, such as input={argument}")
         else:
             overrides.append(argument)
-    return Flags(tuple(overrides), show_help, print_config, config_folder)
+    return Flags(tuple(overrides), show_help, print_config, config_folder, multirun)
 
 
 def compose_config(name: str, overrides: Sequence[str], config_folder: str | None = None) -> DictConfig:
@@ -129,9 +139,7 @@ def compose_config(name: str, overrides: Sequence[str], config_folder: str | Non
     ConfigError
         With the reason in a few words, wherever Hydra or OmegaConf object.
     """
-    store = ConfigStore.instance()
-    for key, schema in SCHEMAS.items():
-        store.store(name=f"{key}_schema", node=schema)
+    store_schemas()
     given = quote_paths(overrides)
     if config_folder is not None:
         folder = Path(user_path(config_folder)).absolute()
@@ -143,7 +151,19 @@ def compose_config(name: str, overrides: Sequence[str], config_folder: str | Non
         with initialize_config_dir(str(configs_folder()), version_base="1.3", job_name="understudy"):
             return compose(name, overrides=given)
     except (HydraException, OmegaConfBaseException) as error:
-        raise ConfigError(_plain(error, name)) from error
+        raise config_error(error, name) from error
+
+
+def store_schemas() -> None:
+    """Make the schemas known to Hydra, for the primary configs that name them."""
+    store = ConfigStore.instance()
+    for key, schema in SCHEMAS.items():
+        store.store(name=f"{key}_schema", node=schema)
+
+
+def config_error(error: Exception, name: str) -> ConfigError:
+    """What Hydra or OmegaConf objected to in the primary config of this name, in a line or two."""
+    return ConfigError(_plain(error, name))
 
 
 def _plain(error: Exception, name: str) -> str:

@@ -88,7 +88,7 @@ def find_checkpoint(name: str) -> Path:
         if record is None:
             seen.append(f"{folder} holds no {RECORD}, so nobody knows what it is, or it was pulled by halves")
             continue
-        if entry.revision is not None and record.revision != entry.revision:
+        if record.repo == entry.repo and entry.revision not in (None, record.revision):
             raise WeightsDigestError(
                 f"{folder} holds revision {record.revision} of {record.repo}, and the registry wants {entry.revision}: "
                 f"delete the folder and run `understudy models pull {name}`"

@@ -37,16 +37,15 @@ def pull_checkpoint(name: str, *, repo: str | None = None, endpoint: str | None 
     """
     entry = hub_entry(name)
     known = next((r for r in (read_record(folder) for folder in places(name)) if r is not None), None)
-    if known is not None and repo in (None, known.repo):
-        wanted = entry.revision or known.revision
-        if entry.revision is not None and known.repo == entry.repo and known.revision != entry.revision:
-            raise WeightsDigestError(
-                f"'{name}' is here in revision {known.revision}, and the registry wants {entry.revision}: "
-                f"delete {own_folder(name)} first"
-            )
-    else:
-        wanted = entry.revision if repo is None else None
-    return _fetch(entry, repo or (known.repo if known else entry.repo), wanted, endpoint)
+    if known is None or repo not in (None, known.repo):
+        source = repo or entry.repo
+        return _fetch(entry, source, entry.revision if source == entry.repo else None, endpoint)
+    if known.repo == entry.repo and entry.revision not in (None, known.revision):
+        raise WeightsDigestError(
+            f"'{name}' is here in revision {known.revision}, and the registry wants {entry.revision}: "
+            f"delete {own_folder(name)} first"
+        )
+    return _fetch(entry, known.repo, known.revision, endpoint)
 
 
 def _fetch(entry: HubEntry, repo: str, revision: str | None, endpoint: str | None) -> Path:
