@@ -1,4 +1,4 @@
-"""The runner for one machine: every input once, stages overlapping, memory bounded, and able to go on after any stop."""
+"""The runner for one machine: every input once, stages overlapping, memory bounded; it goes on after any stop."""
 
 from __future__ import annotations
 

@@ -7,13 +7,14 @@ import math
 import os
 import secrets
 import shutil
+import sys
 import tempfile
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import TypeVar, cast
 
 from understudy.batch.ray_settings import RaySettings
-from understudy.errors import UnderstudyError
+from understudy.errors import MissingExtraError, UnderstudyError
 
 T = TypeVar("T")
 
@@ -42,13 +43,20 @@ def connected(settings: RaySettings) -> Iterator[None]:
     ------
     ClusterError
         There is none at the address, or none could be started.
+    MissingExtraError
+        Ray is not installed.
     """
     for name, value in _QUIET.items():
         os.environ.setdefault(name, value)
-    if settings.address is None and "RAY_AUTH_MODE" not in os.environ:
-        # Ray's servers listen on every interface of the machine, whatever address they are told
+    if settings.address is None and "RAY_AUTH_MODE" not in os.environ and "ray" not in sys.modules:
+        # Ray's servers listen on every interface of the machine, whatever address they are told. Ray reads this once,
+        # when it is imported.
         os.environ.update(RAY_AUTH_MODE="token", RAY_AUTH_TOKEN=secrets.token_hex(32))
-    import ray
+    try:
+        import ray
+        import ray.data
+    except ImportError as error:
+        raise MissingExtraError(f"runner=ray needs ray: pip install 'understudy[ray,tables]' ({error})") from error
 
     if ray.is_initialized():  # the caller's own
         yield

@@ -178,19 +178,17 @@ class RayRun(Run):
         }
         reading = {"workers": self.workers, "n_fetchers": chosen.n_fetchers, "max_bytes": chosen.max_file_bytes}
         writing = {"workers": self.workers, "store": self.outputs.store, "folds": self.outputs.folds}
-        with warnings.catch_warnings():  # there is no other way to limit tries; they are without limit else
-            warnings.filterwarnings("ignore", "`ray_remote_args` is deprecated")
-            decoded = data.map_batches(decode_block, fn_kwargs=reading, **tasks)
-            replaced = decoded.map_batches(
-                ReplaceActor,
-                fn_constructor_args=(self.workers,),
-                num_cpus=chosen.actor_cpus,
-                num_gpus=chosen.num_gpus or None,
-                compute=ray.data.ActorPoolStrategy(min_size=chosen.min_actors, max_size=chosen.max_actors),
-                max_task_retries=chosen.n_retries,
-                **tables,
-            )
-            return replaced.map_batches(encode_block, fn_kwargs=writing, **tasks)
+        decoded = data.map_batches(decode_block, fn_kwargs=reading, **tasks)
+        replaced = decoded.map_batches(
+            ReplaceActor,
+            fn_constructor_args=(self.workers,),
+            num_cpus=chosen.actor_cpus,
+            num_gpus=chosen.num_gpus or None,
+            compute=ray.data.ActorPoolStrategy(min_size=chosen.min_actors, max_size=chosen.max_actors),
+            max_task_retries=chosen.n_retries,
+            **tables,
+        )
+        return replaced.map_batches(encode_block, fn_kwargs=writing, **tasks)
 
     def _come_back(self, picture: Picture, finished: Finished) -> None:
         if finished.stop:
@@ -233,7 +231,11 @@ def _data_context(settings: RaySettings) -> Iterator[None]:
     try:
         for name, value in chosen.items():
             setattr(context, name, value)
-        yield
+        with warnings.catch_warnings():
+            warnings.filterwarnings("ignore", module=r"ray\.data\.")
+            # there is no other way to limit how often a task is tried; it is without limit else
+            warnings.filterwarnings("ignore", "`ray_remote_args` is deprecated")
+            yield
     finally:
         log.setLevel(level)
         for name, value in before.items():

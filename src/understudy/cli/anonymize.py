@@ -4,27 +4,25 @@ from __future__ import annotations
 
 import os
 import sys
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from pathlib import Path
-
-import cv2
 
 from understudy.batch.address import is_address
 from understudy.batch.inputs import open_inputs
 from understudy.batch.items import Inputs, shown_root
-from understudy.batch.local import run_local
 from understudy.batch.logs import Log, Redactor
 from understudy.batch.metrics import Metrics
 from understudy.batch.progress import Event, ProgressBar
-from understudy.batch.shard import parse_shard
+from understudy.batch.shard import Shard, parse_shard
 from understudy.batch.sources import printable
 from understudy.batch.summary import RunInterruptedError, RunSummary
 from understudy.cli.film import film_at, run_one_film
 from understudy.cli.sweep import sweep
-from understudy.config.build import Built, build_job, choose_residual, fingerprint, run_record
+from understudy.config.build import choose_residual
 from understudy.config.compose import compose_config, read_flags
 from understudy.config.help import help_text
 from understudy.config.read import as_text, read_anonymize
+from understudy.config.runners import Errand, Runner, open_runner
 from understudy.config.schema import Anonymize
 from understudy.errors import UnderstudyError
 
@@ -113,16 +111,18 @@ def open_log(settings: Anonymize) -> Log:
 
 def anonymize(settings: Anonymize, log: Log | None = None) -> RunSummary:
     """Run the main job and leave ``run.yaml`` beside its results."""
-    cv2.setNumThreads(1)  # the workers are the threads; and results do not depend on how many cores there are
     said = log or open_log(settings)
     shard = parse_shard(settings.shard)
     inputs = open_inputs(settings.input)
-    built = build_job(settings)
-    if "torch" in sys.modules:
-        sys.modules["torch"].set_num_threads(settings.runtime.n_threads)
-    for warning in built.warnings:
-        said.warn(warning)
-    _warn_of_unused_boxes(settings, built, inputs, said)
+    with open_runner(settings) as runner:
+        for warning in runner.facts.warnings:
+            said.warn(warning)
+        _warn_of_unused_boxes(settings, runner.boxed, inputs, said)
+        return _anonymize(settings, runner, inputs, shard, said)
+
+
+def _anonymize(settings: Anonymize, runner: Runner, inputs: Inputs, shard: Shard | None, said: Log) -> RunSummary:
+    """Carry the run out and say how it goes."""
     metrics = Metrics(Path(settings.metrics_file).absolute()) if settings.metrics_file else None
     root = {} if settings.logs.redact else {"input": printable(shown_root(inputs)), "output": settings.output}
     said.begin(**root, shard=settings.shard)
@@ -136,17 +136,17 @@ def anonymize(settings: Anonymize, log: Log | None = None) -> RunSummary:
                 metrics.count(event)
 
         try:
-            summary = run_local(
-                built.job,
-                inputs,
-                settings.output,
-                settings=built.run_settings,
-                fingerprint=fingerprint(settings, built.job),
-                report=report,
-                state=settings.state,
-                shard=shard,
-                record=run_record(settings, built.job),
-                watch=None if metrics is None else metrics.watch,
+            summary = runner.run(
+                Errand(
+                    inputs,
+                    settings.output,
+                    runner.facts.fingerprint,
+                    report,
+                    settings.state,
+                    shard,
+                    runner.facts.record,
+                    None if metrics is None else metrics.watch,
+                )
             )
         except RunInterruptedError as stopped:
             said.end(stopped.summary)
@@ -160,10 +160,10 @@ def anonymize(settings: Anonymize, log: Log | None = None) -> RunSummary:
     return summary
 
 
-def _warn_of_unused_boxes(settings: Anonymize, built: Built, inputs: Inputs, log: Log) -> None:
-    if built.job.boxes is None:
+def _warn_of_unused_boxes(settings: Anonymize, boxed: Collection[str], inputs: Inputs, log: Log) -> None:
+    if not boxed:
         return
-    unused = set(built.job.boxes.found)
+    unused = set(boxed)
     for item in inputs:
         unused.discard(item.image_id)
     if unused:

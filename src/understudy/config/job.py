@@ -19,18 +19,50 @@ COVERED = 0.9
 """A detection with this share of its box inside one of the user's boxes is the user's."""
 
 
-class AnonymizeJob:
-    """Decode, detect, replace, encode. Its methods may be called from several threads at once.
+class PictureCodec:
+    """From a file's bytes to pixels and back, with no network.
 
     Parameters
     ----------
-    pipeline : Pipeline
     max_pixels : int
         Larger pictures are refused.
     mark : bool
         Declare a picture in which somebody was replaced as composited with generated parts.
     measure_encoding : bool
         Say in the table how far a lossy file is from its source outside the masks; that costs decoding it twice.
+    """
+
+    def __init__(self, max_pixels: int = MAX_PIXELS, *, mark: bool = True, measure_encoding: bool = False) -> None:
+        self.max_pixels = max_pixels
+        self.mark = mark
+        self.measure_encoding = measure_encoding
+
+    def decode(self, data: bytes, image_id: str) -> SourceImage:
+        """Decode a file."""
+        return decode(data, image_id, max_pixels=self.max_pixels)
+
+    def encode(self, source: SourceImage, anonymized: AnonymizedImage) -> EncodedImage:
+        """Encode as the source was encoded; marked where an understudy is in the picture."""
+        replaced = any(outcome.kind is OutcomeKind.REPLACED for outcome in anonymized.outcomes)
+        encoded = encode(source, anonymized.native, mark=self.mark and replaced)
+        if encoded.lossless or not self.measure_encoding:
+            return encoded
+        error = reencode_error(source, encoded, anonymized.replace_mask)
+        note = (
+            f"outside the masks, values differ by {error.mean_abs:.2f} on average, {error.max_abs:.0f} at most "
+            f"(written again with nothing replaced: {error.plain_mean_abs:.2f}, {error.plain_max_abs:.0f})"
+        )
+        return replace(encoded, notes=(*encoded.notes, note))
+
+
+class AnonymizeJob(PictureCodec):
+    """Decode, detect, replace, encode. Its methods may be called from several threads at once.
+
+    Parameters
+    ----------
+    pipeline : Pipeline
+    max_pixels, mark, measure_encoding
+        As for ``PictureCodec``.
     boxes : UserBoxes, optional
         The user's own boxes.
     boxes_mode : "replace" or "add"
@@ -48,16 +80,10 @@ class AnonymizeJob:
         boxes: UserBoxes | None = None,
         boxes_mode: Literal["replace", "add"] = "replace",
     ) -> None:
+        super().__init__(max_pixels, mark=mark, measure_encoding=measure_encoding)
         self.pipeline = pipeline
-        self.max_pixels = max_pixels
-        self.mark = mark
-        self.measure_encoding = measure_encoding
         self.boxes = boxes
         self.boxes_mode = boxes_mode
-
-    def decode(self, data: bytes, image_id: str) -> SourceImage:
-        """Decode a file."""
-        return decode(data, image_id, max_pixels=self.max_pixels)
 
     def detect(self, sources: Sequence[SourceImage]) -> list[Detections]:
         """Find who is in each picture, or take the user's word for it."""
@@ -78,19 +104,6 @@ class AnonymizeJob:
     ) -> list[AnonymizedImage | UnderstudyError]:
         """Replace everybody in a micro-batch of pictures."""
         return self.pipeline.replace(sources, detections)
-
-    def encode(self, source: SourceImage, anonymized: AnonymizedImage) -> EncodedImage:
-        """Encode as the source was encoded; marked where an understudy is in the picture."""
-        replaced = any(outcome.kind is OutcomeKind.REPLACED for outcome in anonymized.outcomes)
-        encoded = encode(source, anonymized.native, mark=self.mark and replaced)
-        if encoded.lossless or not self.measure_encoding:
-            return encoded
-        error = reencode_error(source, encoded, anonymized.replace_mask)
-        note = (
-            f"outside the masks, values differ by {error.mean_abs:.2f} on average, {error.max_abs:.0f} at most "
-            f"(written again with nothing replaced: {error.plain_mean_abs:.2f}, {error.plain_max_abs:.0f})"
-        )
-        return replace(encoded, notes=(*encoded.notes, note))
 
 
 def with_found(given: Detections, found: Detections) -> Detections:
