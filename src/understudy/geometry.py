@@ -204,22 +204,65 @@ def union_mask(regions: Sequence[Region], height: int, width: int) -> NDArray[np
     return union
 
 
-def crop_frame(shape: FaceShape, crop_size: int, context: float = 1.45) -> NDArray[np.float64]:
-    """Affine (2, 3) from crop px to image px: a square window, upright in the face's own frame.
+def in_window(region: Region, window: tuple[int, int, int, int]) -> NDArray[np.bool_]:
+    """A region's mask in another window."""
+    x0, y0, x1, y1 = window
+    mask = np.zeros((y1 - y0, x1 - x0), np.bool_)
+    left, top = max(x0, region.window[0]), max(y0, region.window[1])
+    right, bottom = min(x1, region.window[2]), min(y1, region.window[3])
+    if left < right and top < bottom:
+        own = region.mask[top - region.window[1] :, left - region.window[0] :][: bottom - top, : right - left]
+        mask[top - y0 : bottom - y0, left - x0 : right - x0] = own
+    return mask
+
+
+def share_of(inner: Region, outer: Region) -> float:
+    """Share of the one region that lies in the other."""
+    return float((inner.mask & in_window(outer, inner.window)).sum()) / max(inner.area, 1)
+
+
+def united(a: Region, b: Region) -> Region:
+    """One region that holds both."""
+    low, high = np.minimum(a.window, b.window)[:2].tolist(), np.maximum(a.window, b.window)[2:].tolist()
+    window = (low[0], low[1], high[0], high[1])
+    return Region(window, in_window(a, window) | in_window(b, window))
+
+
+def without(region: Region, taken: Sequence[Region], kept: Sequence[Region]) -> Region:
+    """A region less some parts, but for those that are kept; the region itself where nothing changes."""
+    mask = region.mask.copy()
+    for part in taken:
+        mask &= ~in_window(part, region.window)
+    for part in kept:
+        mask |= region.mask & in_window(part, region.window)
+    return region if (mask == region.mask).all() else Region(region.window, mask)
+
+
+def size_of(crop_size: int | tuple[int, int]) -> tuple[int, int]:
+    """Height and width of a crop that is given by its side, or by both."""
+    return (crop_size, crop_size) if isinstance(crop_size, int) else crop_size
+
+
+def crop_frame(shape: FaceShape, crop_size: int | tuple[int, int], context: float = 1.45) -> NDArray[np.float64]:
+    """Affine (2, 3) from crop px to image px: a window that is upright in the region's own frame.
 
     Parameters
     ----------
     shape : FaceShape
-    crop_size : int
-        Side of the crop, px.
+    crop_size : int or (height, width)
+        Side of a square crop, or its height and width, px.
     context : float
-        Side of the window over the longer side of the region.
+        Size of the window over that of the region, along the axis in which the region needs more of it.
     """
-    side = 2 * max(*shape.semi_axes, 1.0) * context
-    scale = side / crop_size
+    height, width = size_of(crop_size)
+    a, b = shape.semi_axes
+    if height == width:
+        scale = 2 * max(a, b, 1.0) * context / width
+    else:
+        scale = 2 * max(max(a, 1.0) / width, max(b, 1.0) / height) * context
     theta = np.radians(shape.roll_deg)
     linear = scale * np.array([[np.cos(theta), -np.sin(theta)], [np.sin(theta), np.cos(theta)]])
-    middle = np.full(2, crop_size / 2)
+    middle = np.array([width / 2, height / 2])
     return np.column_stack([linear, np.array(shape.center) - linear @ middle])
 
 
@@ -249,7 +292,7 @@ def cut_crop(
     canvas: NDArray[np.uint8],
     erased: NDArray[np.bool_],
     image_from_crop: NDArray[np.float64],
-    size: int,
+    size: int | tuple[int, int],
 ) -> Crop:
     """Cut a crop out of a canvas whose people are erased already.
 
@@ -261,13 +304,14 @@ def cut_crop(
     erased : (H, W) bool
         What is not known in the canvas. Pixels under it are overwritten before they are read.
     image_from_crop : (2, 3)
-    size : int
-        Side of the crop, px.
+    size : int or (height, width)
+        Side of a square crop, or its height and width, px.
     """
     if canvas.shape[:2] != erased.shape:
         raise InvalidInputError(f"erased must have shape {canvas.shape[:2]}, got {erased.shape}")
     height, width = erased.shape
-    corners = apply_affine(image_from_crop, np.array([[0, 0], [size, 0], [0, size], [size, size]], np.float64))
+    high, wide = size_of(size)
+    corners = apply_affine(image_from_crop, np.array([[0, 0], [wide, 0], [0, high], [wide, high]], np.float64))
     scale = float(np.hypot(*image_from_crop[:, 0]))
     pad = int(np.ceil(2 * max(scale, 1.0))) + 1
     x0, y0 = (int(np.floor(v)) - pad for v in corners.min(axis=0))
@@ -292,8 +336,8 @@ def cut_crop(
         local = local / factor
     flags = cv2.INTER_LINEAR | cv2.WARP_INVERSE_MAP
     matrix = _pixel_centers(local)
-    crop = cv2.warpAffine(pixels, matrix, (size, size), flags=flags, borderMode=cv2.BORDER_REPLICATE)
-    sure = cv2.warpAffine(known, matrix, (size, size), flags=flags, borderMode=cv2.BORDER_CONSTANT, borderValue=0.0)
+    crop = cv2.warpAffine(pixels, matrix, (wide, high), flags=flags, borderMode=cv2.BORDER_REPLICATE)
+    sure = cv2.warpAffine(known, matrix, (wide, high), flags=flags, borderMode=cv2.BORDER_CONSTANT, borderValue=0.0)
     return Crop(np.asarray(crop, np.uint8), np.asarray(sure < 1 - 1e-4), np.array(image_from_crop, np.float64))
 
 
@@ -307,7 +351,7 @@ def paste_window(
     Parameters
     ----------
     image_from_crop : (2, 3)
-    pixels : (size, size, C)
+    pixels : (height, width, C)
     window : x0, y0, x1, y1 in image px
     """
     x0, y0, x1, y1 = window

@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from understudy.detect.base import Detector
-from understudy.embed.base import Embedder
+from understudy.embed.base import BodyEmbedder, Embedder
 from understudy.types import Detections
 
 DLIB_SAME_PERSON = 0.6
@@ -107,17 +107,10 @@ class FaceGuard:
         mask : (S, S) bool
             What was replaced in it.
         """
-        if not mask.any():
-            return Verdict(False, "nothing of it lies in its crop")
-        luminance = cv2.cvtColor(candidate, cv2.COLOR_RGB2GRAY)[mask].astype(np.float32)
-        sd = float(luminance.std())
-        inside = candidate[mask]
-        clipped = float(((inside <= 2).all(axis=1) | (inside >= 253).all(axis=1)).mean())
-        readings: dict[str, float | str] = {"sd": round(sd, 2), "clipped": round(clipped, 4)}
-        if sd < self.min_sd:
-            return Verdict(False, f"flat: standard deviation {sd:.1f} under {self.min_sd:.1f}", readings)
-        if clipped > self.max_clipped:
-            return Verdict(False, f"saturated: {clipped:.0%} of pixels over {self.max_clipped:.0%}", readings)
+        looks = _judge_pixels(candidate, mask, self.min_sd, self.max_clipped)
+        if not looks.accepted:
+            return looks
+        readings = dict(looks.readings)
         found = self.detector(candidate)
         best = self._face_in_mask(found, mask)
         if best is None:
@@ -167,6 +160,127 @@ class FaceGuard:
             return False
         embedding = self.embedder.embed(view, points, shown)
         return bool(min(np.linalg.norm(embedding - k) for k in known) < self.min_distance)
+
+
+class BodyGuard:
+    """Judges understudies of bodies on the crop in which they were generated.
+
+    Parameters
+    ----------
+    detector : Detector, optional
+        Finds the person in the candidate; without one, whether it looks like a person is not asked.
+    embedder : BodyEmbedder, optional
+        Identity embedder of whole people; without one (the default: those that exist learnt from data for research
+        only), identity stays undecided.
+    min_distance : float
+        Least cosine distance between the embeddings of original and candidate, in [0, 2].
+    min_confidence : float
+        Least confidence of the person that must be found in the candidate.
+    min_overlap : float
+        Least share of that person's box that must lie in the replaced region.
+    min_sd, max_clipped : float
+        As in ``FaceGuard``.
+    """
+
+    def __init__(
+        self,
+        detector: Detector | None = None,
+        embedder: BodyEmbedder | None = None,
+        min_distance: float = 0.3,
+        min_confidence: float = 0.3,
+        min_overlap: float = 0.5,
+        min_sd: float = 4.0,
+        max_clipped: float = 0.5,
+    ) -> None:
+        self.detector = detector
+        self.embedder = embedder
+        self.min_distance = min_distance
+        self.min_confidence = min_confidence
+        self.min_overlap = min_overlap
+        self.min_sd = min_sd
+        self.max_clipped = max_clipped
+
+    def reference(self, view: NDArray[np.uint8], xyxy: NDArray[np.floating]) -> Reference:
+        """Remember the original of one body, before it is erased.
+
+        Parameters
+        ----------
+        view : (H, W, 3) uint8 sRGB
+        xyxy : (4,) px
+        """
+        if self.embedder is None:
+            return Reference(None, "no identity embedder of bodies is configured")
+        if not self.embedder.can_judge(xyxy):
+            return Reference(None, "the original is too small")
+        return Reference(self.embedder.embed(view, xyxy))
+
+    def judge(self, reference: Reference, candidate: NDArray[np.uint8], mask: NDArray[np.bool_]) -> Verdict:
+        """Accept or refuse one candidate.
+
+        Parameters
+        ----------
+        reference : Reference
+        candidate : (H, W, 3) uint8
+            The crop with the candidate in it.
+        mask : (H, W) bool
+            What was replaced in it.
+        """
+        looks = _judge_pixels(candidate, mask, self.min_sd, self.max_clipped)
+        if not looks.accepted:
+            return looks
+        readings = dict(looks.readings)
+        if self.detector is not None:
+            found = self.detector(candidate)
+            sure = [
+                float(found.confidence[i])
+                for i in range(len(found))
+                if _share_in(found.xyxy[i], mask) >= self.min_overlap
+            ]
+            readings["person_confidence"] = round(max(sure, default=0.0), 4)
+            if max(sure, default=0.0) < self.min_confidence:
+                return Verdict(False, "no person found in it", readings)
+        if reference.embedding is None or self.embedder is None:
+            return Verdict(True, "", {**readings, "identity": "undecided", "why": reference.why_not})
+        rows, columns = np.flatnonzero(mask.any(axis=1)), np.flatnonzero(mask.any(axis=0))
+        box = np.array([columns[0], rows[0], columns[-1] + 1, rows[-1] + 1], np.float32)
+        distance = cosine_distance(self.embedder.embed(candidate, box), reference.embedding)
+        readings["identity_distance"] = round(distance, 4)
+        if not distance >= self.min_distance:
+            why = f"too near the original: cosine distance {distance:.3f} under {self.min_distance:.2f}"
+            return Verdict(False, why, {**readings, "identity": "same"})
+        return Verdict(True, "", {**readings, "identity": "other"})
+
+    def still_original(
+        self, references: list[Reference], view: NDArray[np.uint8], found: Detections, index: int
+    ) -> bool:
+        """Whether a person found in the finished picture is one of the originals by the guard's own threshold."""
+        known = [r.embedding for r in references if r.embedding is not None]
+        if not known or self.embedder is None or not self.embedder.can_judge(found.xyxy[index]):
+            return False
+        embedding = self.embedder.embed(view, found.xyxy[index])
+        return bool(min(cosine_distance(embedding, k) for k in known) < self.min_distance)
+
+
+def cosine_distance(a: NDArray[np.float32], b: NDArray[np.float32]) -> float:
+    """One less the cosine of the angle between two vectors, in [0, 2]; nan where one of them is zero."""
+    norm = float(np.linalg.norm(a)) * float(np.linalg.norm(b))
+    return 1 - float(a @ b) / norm if norm > 0 else float("nan")
+
+
+def _judge_pixels(candidate: NDArray[np.uint8], mask: NDArray[np.bool_], min_sd: float, max_clipped: float) -> Verdict:
+    """Whether there is more than a smudge under the mask, with the readings."""
+    if not mask.any():
+        return Verdict(False, "nothing of it lies in its crop")
+    luminance = cv2.cvtColor(candidate, cv2.COLOR_RGB2GRAY)[mask].astype(np.float32)
+    sd = float(luminance.std())
+    inside = candidate[mask]
+    clipped = float(((inside <= 2).all(axis=1) | (inside >= 253).all(axis=1)).mean())
+    readings: dict[str, float | str] = {"sd": round(sd, 2), "clipped": round(clipped, 4)}
+    if sd < min_sd:
+        return Verdict(False, f"flat: standard deviation {sd:.1f} under {min_sd:.1f}", readings)
+    if clipped > max_clipped:
+        return Verdict(False, f"saturated: {clipped:.0%} of pixels over {max_clipped:.0%}", readings)
+    return Verdict(True, "", readings)
 
 
 def _share_in(xyxy: NDArray[np.floating], mask: NDArray[np.bool_]) -> float:

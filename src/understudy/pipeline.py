@@ -13,10 +13,10 @@ from understudy.blend import MembraneBlender
 from understudy.canvas import Canvas, Subject
 from understudy.detect.base import Detector
 from understudy.errors import GenerationError, InvalidInputError, RefusedImageError, UnderstudyError
-from understudy.generate.base import Generator, Obscurer
-from understudy.generate.fill import fill_color
+from understudy.generate.base import Generator, Obscurer, crop_shape
+from understudy.generate.by_kind import generator_of
 from understudy.generate.tone import hold_skin_tone
-from understudy.guard import FaceGuard, Verdict
+from understudy.guard import BodyGuard, FaceGuard, Reference, Verdict
 from understudy.imaging import composite_native
 from understudy.residual import ResidualScan
 from understudy.seeding import region_seed
@@ -26,13 +26,11 @@ from understudy.types import (
     Condition,
     Detections,
     Generated,
+    Kind,
     Outcome,
     OutcomeKind,
     SourceImage,
 )
-
-_FILL_PX = 64
-"""Side of the crop from which a fill takes its colour."""
 
 
 @dataclass(frozen=True)
@@ -44,6 +42,8 @@ class PipelineSettings:
     """Candidates a region before it is filled."""
     context: float = 1.45
     """Side of the generator's window over the longer side of the region."""
+    body_context: float = 1.25
+    """The same for bodies: size of the window over that of the region."""
 
     def __post_init__(self) -> None:
         if self.n_attempts < 1:
@@ -58,6 +58,9 @@ class _Candidate:
     subject: Subject
     condition: Condition
     image_from_crop: NDArray[np.float64]
+    generator: Generator
+    drawn: tuple[NDArray[np.uint8], NDArray[np.bool_]] | None = None
+    """What a body's understudy shows where this face will be, and which of its pixels wait for somebody else."""
     attempt: int = 0
     reason: str = ""
     readings: Mapping[str, float | str] = field(default_factory=dict)
@@ -70,12 +73,17 @@ class Pipeline:
     ----------
     detector : Detector
     generator : Generator or Obscurer
+        ``ByKind`` where bodies are replaced too.
     guard : FaceGuard or None
         None switches the guard off (measuring only); an Obscurer is never guarded.
     blender : MembraneBlender
     residual : ResidualScan or None
     policy : AttributePolicy
     settings : PipelineSettings
+    body_guard : BodyGuard or None
+        The guard of bodies.
+    body_residual : ResidualScan or None
+        The scan for bodies.
     """
 
     def __init__(
@@ -88,6 +96,8 @@ class Pipeline:
         residual: ResidualScan | None,
         policy: AttributePolicy,
         settings: PipelineSettings,
+        body_guard: BodyGuard | None = None,
+        body_residual: ResidualScan | None = None,
     ) -> None:
         self.detector = detector
         self.generator = generator
@@ -96,6 +106,8 @@ class Pipeline:
         self.residual = residual
         self.policy = policy
         self.settings = settings
+        self.body_guard = body_guard
+        self.body_residual = body_residual
 
     def detect(self, sources: Sequence[SourceImage]) -> list[Detections]:
         """Detections of each picture, in upright px."""
@@ -132,7 +144,7 @@ class Pipeline:
             try:
                 given = None if attributes is None else attributes[i]
                 filled, anchored = {} if fill is None else fill[i], {} if anchors is None else anchors[i]
-                canvas = Canvas(source)
+                canvas = Canvas(source, self.blender.outline)
                 self._add(canvas, found, range(len(found)), given, "primary", filled, anchored)
                 canvases.append(canvas)
             except UnderstudyError as error:
@@ -144,7 +156,7 @@ class Pipeline:
             self._replace_all(live, self.generator)
         else:
             for canvas in live:
-                _obscure_all(canvas, self.generator)
+                canvas.obscure(self.generator)
         return [self._finish(c) if isinstance(c, Canvas) else c for c in canvases]
 
     def _add(
@@ -157,30 +169,50 @@ class Pipeline:
         fill: Mapping[int, str] | None = None,
         anchors: Mapping[int, NDArray[np.float32]] | None = None,
     ) -> list[Subject]:
-        """Read what may travel from each face, then erase the union of all their masks."""
-        subjects = []
+        """Read what may travel from each person, then erase the union of all their masks."""
+        first = len(canvas.subjects)
         for i in indices:
-            face = (found.xyxy[i], found.keypoints[i], found.visibility[i])
-            view = canvas.source.view
-            attributes = self.policy.read(view, *face) if given is None else given[i]
-            guarded = self.guard is not None and isinstance(self.generator, Generator)
-            reference = self.guard.reference(view, *face) if guarded and self.guard is not None else None
+            attributes = self._read(canvas.source.view, found, i) if given is None else given[i]
             why = "" if fill is None else fill.get(i, "")
             anchor = None if anchors is None or not self.policy.keypoints else anchors.get(i)
-            subjects.append(canvas.add(found, i, attributes, reference, found_by, why, anchor))
+            canvas.add(found, i, attributes, self._reference(canvas.source.view, found, i), found_by, why, anchor)
+        canvas.separate()
+        subjects = canvas.subjects[first:]
         canvas.erase(subjects)
         return subjects
+
+    def _read(self, view: NDArray[np.uint8], found: Detections, i: int) -> Attributes:
+        """What may travel of detection i; of a body, what its face says."""
+        face = found.face_of(i) if found.kind[i] is Kind.BODY else i
+        return Attributes() if face is None else self.policy.read(view, found.xyxy[face], *found.keypoints_of(face))
+
+    def _reference(self, view: NDArray[np.uint8], found: Detections, i: int) -> Reference | None:
+        """What the guard remembers of detection i."""
+        if not isinstance(self.generator, Generator):
+            return None
+        if found.kind[i] is Kind.BODY:
+            return None if self.body_guard is None else self.body_guard.reference(view, found.xyxy[i])
+        return None if self.guard is None else self.guard.reference(view, found.xyxy[i], *found.keypoints_of(i))
+
+    def _context(self, subject: Subject) -> float:
+        return self.settings.body_context if subject.kind is Kind.BODY else self.settings.context
 
     def _replace_all(self, canvases: list[Canvas], generator: Generator) -> None:
         """Generate region after region (smallest first), then scan and do the same for whoever was missed."""
         self._run_waves([(c, c.subjects) for c in canvases], generator)
-        if self.residual is None:
-            return
-        for _ in range(self.residual.max_rounds):
+        for scan, guard in ((self.residual, self.guard), (self.body_residual, self.body_guard)):
+            if scan is not None:
+                self._scan(canvases, generator, scan, guard)
+
+    def _scan(
+        self, canvases: list[Canvas], generator: Generator, scan: ResidualScan, guard: FaceGuard | BodyGuard | None
+    ) -> None:
+        """Look again, and replace whoever was missed; a picture in which that does not end is given up."""
+        for _ in range(scan.max_rounds):
             rescanned = []
             for canvas in canvases:
-                found, missed, inside = self.residual(canvas.pixels, canvas.union)
-                self._fill_originals(canvas, found, inside)
+                found, missed, inside = scan(canvas.pixels, canvas.union)
+                self._fill_originals(canvas, found, inside, guard)
                 if missed:
                     rescanned.append((canvas, self._add(canvas, found, missed, None, "residual")))
             if not rescanned:
@@ -188,56 +220,66 @@ class Pipeline:
             self._run_waves(rescanned, generator)
             canvases = [canvas for canvas, _ in rescanned]
         for canvas in canvases:
-            found, missed, inside = self.residual(canvas.pixels, canvas.union)
-            self._fill_originals(canvas, found, inside)
+            found, missed, inside = scan(canvas.pixels, canvas.union)
+            self._fill_originals(canvas, found, inside, guard)
             if missed:
                 canvas.error = RefusedImageError(
-                    f"{canvas.source.image_id}: {len(missed)} face(s) are still found outside the replaced regions "
-                    f"after {self.residual.max_rounds} rounds; look at the picture, or use detector=thorough"
+                    f"{canvas.source.image_id}: {len(missed)} {found.kind[missed[0]]}(s) are still found outside the "
+                    f"replaced regions after {scan.max_rounds} rounds; look at the picture, or use detector=thorough"
                 )
 
-    def _fill_originals(self, canvas: Canvas, found: Detections, inside: list[int]) -> None:
+    def _fill_originals(
+        self, canvas: Canvas, found: Detections, inside: list[int], guard: FaceGuard | BodyGuard | None
+    ) -> None:
         """Fill every replaced region in which the second detector still meets the original."""
-        if self.guard is None:
+        if guard is None:
             return
         for i in inside:
-            under = canvas.subjects_under(found.xyxy[i])
+            under = canvas.subjects_under(found.xyxy[i], found.kind[i])
             references = [s.reference for s in under if s.reference is not None]
-            if self.guard.still_original(references, canvas.pixels, found, i):
+            if guard.still_original(references, canvas.pixels, found, i):
                 for subject in under:
                     self._fill(canvas, subject, "the residual scan still found the original", 0, {})
 
     def _run_waves(self, work: list[tuple[Canvas, list[Subject]]], generator: Generator) -> None:
         """Regions whose windows touch follow each other; all others share micro-batches across pictures."""
-        plans = [(canvas, canvas.waves(subjects, self.settings.context)) for canvas, subjects in work]
+
+        def window_of(subject: Subject) -> tuple[tuple[int, int], float]:
+            return crop_shape(generator_of(generator, subject.kind)), self._context(subject)
+
+        plans = [(canvas, canvas.waves(subjects, window_of)) for canvas, subjects in work]
         for depth in range(max((len(waves) for _, waves in plans), default=0)):
             candidates = [
-                self._condition(canvas, subject, generator)
+                self._condition(canvas, subject, generator_of(generator, subject.kind))
                 for canvas, waves in plans
                 if depth < len(waves)
                 for subject in waves[depth]
             ]
-            self._climb(candidates, generator)
+            for kind in Kind:
+                self._climb([c for c in candidates if c.subject.kind is kind], generator_of(generator, kind))
 
     def _condition(self, canvas: Canvas, subject: Subject, generator: Generator) -> _Candidate:
+        drawn = canvas.drawn(subject)
         canvas.erase([subject])  # also what an overlapping neighbour put there: a region is generated and judged whole
-        crop = canvas.cut(subject, generator.crop_size, self.settings.context)
+        crop = canvas.cut(subject, crop_shape(generator), self._context(subject))
         points, shown = subject.points_in(crop.image_from_crop)
         if not self.policy.keypoints:
             shown = np.zeros_like(shown)
-        condition = Condition(crop, points, shown, subject.attributes, subject.anchor)
-        return _Candidate(canvas, subject, condition, crop.image_from_crop)
+        condition = Condition(crop, points, shown, subject.attributes, subject.anchor, subject.kind)
+        return _Candidate(canvas, subject, condition, crop.image_from_crop, generator, drawn)
 
     def _climb(self, candidates: list[_Candidate], generator: Generator) -> None:
         """The ladder: candidate, next seed, ..., fill."""
         waiting = []
         for candidate in candidates:
-            side = candidate.subject.shorter_side
+            side = candidate.subject.size_px
             if candidate.subject.fill:
                 self._fill(candidate.canvas, candidate.subject, candidate.subject.fill, 0, {})
+            elif candidate.canvas.lies_in_fill(candidate.subject):
+                self._fill(candidate.canvas, candidate.subject, "it lies in a body that is filled", 0, {})
             elif side < generator.min_face_px:
-                reason = f"too small for the generator: {side:.1f} px under {generator.min_face_px:.0f} px"
-                self._fill(candidate.canvas, candidate.subject, reason, 0, {})
+                candidate.reason = f"too small for the generator: {side:.1f} px under {generator.min_face_px:.0f} px"
+                self._last_rung(candidate, 0)
             else:
                 waiting.append(candidate)
         for attempt in range(self.settings.n_attempts):
@@ -248,7 +290,18 @@ class Pipeline:
                         refused.append(candidate)
             waiting = refused
         for c in waiting:
-            self._fill(c.canvas, c.subject, c.reason, self.settings.n_attempts, c.readings)
+            self._last_rung(c, self.settings.n_attempts)
+
+    def _last_rung(self, candidate: _Candidate, attempts: int) -> None:
+        """Solid fill; but a face that a body's understudy has already is left as it was drawn with that body."""
+        if candidate.drawn is None:
+            self._fill(candidate.canvas, candidate.subject, candidate.reason, attempts, candidate.readings)
+            return
+        pixels, waits = candidate.drawn
+        reason = f"left as it was drawn with its body: {candidate.reason}"
+        candidate.canvas.put(
+            candidate.subject, pixels, OutcomeKind.REPLACED, attempts, reason, candidate.readings, waits
+        )
 
     def _seed(self, candidate: _Candidate, attempt: int) -> int:
         digest = candidate.canvas.source.digest
@@ -292,14 +345,15 @@ class Pipeline:
             candidate.reason = f"the generator returned {made.pixels.shape}, expected {expected}"
             return False
         canvas, subject = candidate.canvas, candidate.subject
-        held = hold_skin_tone(made.pixels, candidate.condition) if outcome is OutcomeKind.REPLACED else made.pixels
+        tone = outcome is OutcomeKind.REPLACED and subject.kind is Kind.FACE
+        held = hold_skin_tone(made.pixels, candidate.condition) if tone else made.pixels
         pixels = self.blender(canvas.pixels, canvas.unknown, subject.region, held, candidate.image_from_crop, made.seed)
         verdict = Verdict(True, "")
-        if self.guard is not None and subject.reference is not None and outcome is OutcomeKind.REPLACED:
-            looked_at, mask = canvas.preview(
-                subject, pixels, candidate.image_from_crop, len(candidate.condition.context)
-            )
-            verdict = self.guard.judge(subject.reference, looked_at, mask)
+        guard = self.body_guard if subject.kind is Kind.BODY else self.guard
+        if guard is not None and subject.reference is not None and outcome is OutcomeKind.REPLACED:
+            size = crop_shape(candidate.generator)
+            looked_at, mask = canvas.preview(subject, pixels, candidate.image_from_crop, size)
+            verdict = guard.judge(subject.reference, looked_at, mask)
         candidate.readings, candidate.reason = verdict.readings, verdict.reason
         if verdict.accepted:
             canvas.put(subject, pixels, outcome, attempt + 1, "", verdict.readings)
@@ -313,11 +367,7 @@ class Pipeline:
         attempts: int,
         readings: Mapping[str, float | str],
     ) -> None:
-        canvas.erase([subject])  # also after a candidate went in: the fill's colour comes from the surroundings alone
-        seen = Condition(canvas.cut(subject, _FILL_PX, self.settings.context))
-        x0, y0, x1, y1 = subject.region.window
-        pixels = np.broadcast_to(fill_color(seen), (y1 - y0, x1 - x0, 3))
-        canvas.put(subject, pixels, OutcomeKind.FILLED, attempts, reason, readings)
+        canvas.fill(subject, reason, attempts, readings, self._context(subject))
 
     def _finish(self, canvas: Canvas) -> AnonymizedImage | UnderstudyError:
         """Check that every region has its outcome, then composite into the native array."""
@@ -336,23 +386,13 @@ class Pipeline:
     def digests(self) -> dict[str, str]:
         """SHA-256 of every weight file in use, by name."""
         found: dict[str, str] = {}
-        residual = None if self.residual is None else self.residual.detector
-        guard = () if self.guard is None else (self.guard.detector, self.guard.embedder)
-        for part in (self.detector, self.generator, self.policy, residual, *guard):
+        scans = [scan.detector for scan in (self.residual, self.body_residual) if scan is not None]
+        guards = [part for g in (self.guard, self.body_guard) if g is not None for part in (g.detector, g.embedder)]
+        for part in (self.detector, self.generator, self.policy, *scans, *guards):
             digests = getattr(part, "digests", None)
             if callable(digests):
                 found.update(digests())
         return found
-
-
-def _obscure_all(canvas: Canvas, obscurer: Obscurer) -> None:
-    """Baselines: each region of the original is obscured in its own window; no guard, no scan."""
-    for subject in canvas.subjects:
-        window, mask = canvas.margin_window(subject)
-        obscured = obscurer.obscure(canvas.source.view[window], mask)
-        x0, y0, x1, y1 = subject.region.window
-        inner = (slice(y0 - window[0].start, y1 - window[0].start), slice(x0 - window[1].start, x1 - window[1].start))
-        canvas.put(subject, obscured[inner], obscurer.outcome, 1, "", {})
 
 
 def _batches(items: list[_Candidate], size: int) -> Iterator[list[_Candidate]]:

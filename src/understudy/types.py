@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import StrEnum
 
@@ -16,6 +16,13 @@ ERASED = 127
 
 FACE_KEYPOINTS = ("right_eye", "left_eye", "nose", "right_mouth", "left_mouth")
 """Order of the five face keypoints: the subject's right eye first, as it is on the left of a frontal picture."""
+
+BODY_KEYPOINTS = (
+    *("nose", "left_eye", "right_eye", "left_ear", "right_ear", "left_shoulder", "right_shoulder", "left_elbow"),
+    *("right_elbow", "left_wrist", "right_wrist", "left_hip", "right_hip", "left_knee", "right_knee"),
+    *("left_ankle", "right_ankle"),
+)
+"""Order of the 17 body keypoints, as in COCO; left and right are the subject's own."""
 
 
 class Kind(StrEnum):
@@ -97,11 +104,29 @@ class SourceImage:
 
 
 @dataclass(frozen=True)
+class Silhouette:
+    """Which pixels of a picture one person covers, as a mask in its window."""
+
+    window: tuple[int, int, int, int]
+    """x0, y0, x1, y1, exclusive at the end, inside the picture."""
+    mask: NDArray[np.bool_]  # (y1 - y0, x1 - x0)
+
+    def __post_init__(self) -> None:
+        x0, y0, x1, y1 = self.window
+        _require(
+            self.mask.shape == (y1 - y0, x1 - x0) and self.mask.dtype == np.bool_,
+            f"mask must be bool of shape {(y1 - y0, x1 - x0)}, got {self.mask.dtype} {self.mask.shape}",
+        )
+        _freeze(self.mask)
+
+
+@dataclass(frozen=True)
 class Detections:
     """What was found in one picture, as a struct of arrays in a stable order.
 
-    ``keypoints`` are in the order of ``FACE_KEYPOINTS``; ``visibility`` is 0 where a keypoint is
-    absent, else in (0, 1].
+    Keypoints of a face are in the order of ``FACE_KEYPOINTS``, those of a body in the order of ``BODY_KEYPOINTS``;
+    where both are in one picture, rows of faces are padded. ``visibility`` is 0 where a keypoint is absent, else in
+    (0, 1]. A face and a body with one ``subject_id`` are one person's.
     """
 
     xyxy: NDArray[np.float32]  # (N, 4) px, x1 and y1 exclusive
@@ -110,9 +135,14 @@ class Detections:
     keypoints: NDArray[np.float32]  # (N, K, 2) px
     visibility: NDArray[np.float32]  # (N, K)
     subject_id: NDArray[np.int64]  # (N,)
+    silhouettes: tuple[Silhouette | None, ...] = ()
+    """One entry a row, or nothing at all; None where only the box is known."""
 
     def __post_init__(self) -> None:
         n = len(self.xyxy)
+        _require(
+            len(self.silhouettes) in (0, n), f"silhouettes must have {n} entries or none, got {len(self.silhouettes)}"
+        )
         _require(self.xyxy.shape == (n, 4), f"xyxy must be (N, 4), got {self.xyxy.shape}")
         _require(self.confidence.shape == (n,), f"confidence must be ({n},), got {self.confidence.shape}")
         _require(len(self.kind) == n, f"kind must have {n} entries, got {len(self.kind)}")
@@ -134,6 +164,67 @@ class Detections:
 
     def __len__(self) -> int:
         return len(self.xyxy)
+
+    def silhouette(self, i: int) -> Silhouette | None:
+        """Which pixels detection i covers, where that is known."""
+        return self.silhouettes[i] if self.silhouettes else None
+
+    def face_of(self, i: int) -> int | None:
+        """Index of the face that belongs to body i, where there is one."""
+        same = [j for j in np.flatnonzero(self.subject_id == self.subject_id[i]) if self.kind[j] is Kind.FACE]
+        return int(same[0]) if same else None
+
+    def keypoints_of(self, i: int) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+        """Keypoints of detection i and their visibility, as many as its kind has.
+
+        A body without a pose has the nose and the eyes of its face, where there is one.
+        """
+        n = len(FACE_KEYPOINTS if self.kind[i] is Kind.FACE else BODY_KEYPOINTS)
+        points, shown = self.keypoints[i, :n], self.visibility[i, :n]
+        face = self.face_of(i) if self.kind[i] is Kind.BODY else None
+        if face is None or shown.any():
+            return points, shown
+        points, shown = points.copy(), shown.copy()
+        for own, name in enumerate(FACE_KEYPOINTS):
+            if name in BODY_KEYPOINTS and self.visibility[face, own] > 0:
+                slot = BODY_KEYPOINTS.index(name)
+                points[slot], shown[slot] = self.keypoints[face, own], self.visibility[face, own]
+        return points, shown
+
+    @classmethod
+    def bodies(
+        cls,
+        xyxy: NDArray[np.floating],
+        confidence: NDArray[np.floating],
+        keypoints: NDArray[np.floating] | None = None,
+        visibility: NDArray[np.floating] | None = None,
+        silhouettes: Sequence[Silhouette | None] | None = None,
+    ) -> Detections:
+        """Bodies in the same stable order as ``faces``.
+
+        Parameters
+        ----------
+        xyxy : (N, 4) px
+        confidence : (N,) in [0, 1]
+        keypoints : (N, 17, 2) px, optional
+        visibility : (N, 17) in [0, 1], optional
+        silhouettes : N entries, optional
+        """
+        boxes = np.asarray(xyxy, np.float32).reshape(-1, 4)
+        value = np.asarray(confidence, np.float32).reshape(-1)
+        n, k = len(boxes), len(BODY_KEYPOINTS)
+        points = np.zeros((n, k, 2), np.float32) if keypoints is None else np.asarray(keypoints, np.float32)
+        shown = np.zeros((n, k), np.float32) if visibility is None else np.asarray(visibility, np.float32)
+        order = np.lexsort((-value, boxes[:, 3], boxes[:, 2], boxes[:, 0], boxes[:, 1]))
+        return cls(
+            xyxy=boxes[order],
+            confidence=value[order],
+            kind=(Kind.BODY,) * n,
+            keypoints=np.where(shown[order, :, None] > 0, points[order], 0).astype(np.float32),
+            visibility=shown[order],
+            subject_id=np.arange(n, dtype=np.int64),
+            silhouettes=() if silhouettes is None else tuple(silhouettes[i] for i in order),
+        )
 
     @classmethod
     def faces(
@@ -220,6 +311,8 @@ class Condition:
     anchor: NDArray[np.float32] | None
     """Keypoints of the same person in another frame, (K, 2) px of any frame: what a generator chooses by them stays the
     same from frame to frame of a film; None = choose by ``keypoints``."""
+    kind: Kind
+    """What is to be generated: a face (keypoints as ``FACE_KEYPOINTS``) or a body (as ``BODY_KEYPOINTS``)."""
 
     def __init__(
         self,
@@ -228,8 +321,10 @@ class Condition:
         visibility: NDArray[np.float32] | None = None,
         attributes: Attributes | None = None,
         anchor: NDArray[np.float32] | None = None,
+        kind: Kind = Kind.FACE,
     ) -> None:
-        points = np.zeros((5, 2), np.float32) if keypoints is None else np.array(keypoints, np.float32)
+        k = len(FACE_KEYPOINTS if kind is Kind.FACE else BODY_KEYPOINTS)
+        points = np.zeros((k, 2), np.float32) if keypoints is None else np.array(keypoints, np.float32)
         shown = np.zeros(len(points), np.float32) if visibility is None else np.array(visibility, np.float32)
         _require(shown.shape == points.shape[:1], f"visibility must be {points.shape[:1]}, got {shown.shape}")
         context = np.where(crop.replace_mask[..., None], np.uint8(ERASED), crop.pixels)
@@ -242,6 +337,7 @@ class Condition:
         object.__setattr__(self, "visibility", shown)
         object.__setattr__(self, "attributes", attributes or Attributes())
         object.__setattr__(self, "anchor", None if anchor is None else np.array(anchor, np.float32))
+        object.__setattr__(self, "kind", kind)
 
 
 @dataclass(frozen=True)
@@ -271,11 +367,13 @@ class Outcome:
     kind: OutcomeKind
     attempts: int
     reason: str = ""
-    """Empty for a replaced region; else why it was filled."""
+    """Why a region was filled, or why a face was left as it was drawn with its body; else empty."""
     readings: Mapping[str, float | str] = field(default_factory=dict)
     """Guard readings of the last attempt: identity_distance, face_confidence, identity, ..."""
     found_by: str = "primary"
     """"primary" (the detector, or the user's boxes) or "residual"."""
+    subject: int | None = None
+    """Regions with one number are one person's: a body and the face in it. None where only faces are looked for."""
 
 
 @dataclass(frozen=True)

@@ -76,6 +76,7 @@ def test_a_condition_has_no_way_back_to_the_crop() -> None:
         "visibility",
         "attributes",
         "anchor",
+        "kind",
     }
     cut = crop()
     assert not np.shares_memory(Condition(cut).context, cut.pixels)

@@ -6,6 +6,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+from understudy.blend.silhouette import How, Outline
 from understudy.geometry import Region, copy_under, paste_window
 from understudy.seeding import standard_normal
 
@@ -30,13 +31,26 @@ class MembraneBlender:
         Largest correction, grey levels.
     grain : bool
         Whether noise of the ring's strength is added, since a generator's skin is cleaner than a camera's.
+    silhouette : "box", "hull" or "dilated"
+        What is erased for a body; see ``Outline``. Faces have a region of their own.
+    silhouette_margin : float
+        Its margin.
     """
 
-    def __init__(self, ring: float = 0.05, fade: float = 0.04, limit: float = 40.0, grain: bool = True) -> None:
+    def __init__(
+        self,
+        ring: float = 0.05,
+        fade: float = 0.04,
+        limit: float = 40.0,
+        grain: bool = True,
+        silhouette: How = "hull",
+        silhouette_margin: float = 0.04,
+    ) -> None:
         self.ring = ring
         self.fade = fade
         self.limit = limit
         self.grain = grain
+        self.outline = Outline(silhouette, silhouette_margin)
 
     def __call__(
         self,

@@ -22,8 +22,12 @@ from understudy.config.schema import Anonymize, Detect
 from understudy.detect.base import Detector
 from understudy.detect.boxes import Frame, read_boxes
 from understudy.detect.mtcnn_networks import PARTS as MTCNN_WEIGHTS
+from understudy.detect.persons import Persons
+from understudy.detect.selfie import WEIGHTS as SELFIE
 from understudy.errors import ConfigError, MissingExtraError
-from understudy.guard import FaceGuard
+from understudy.generate.base import Generator, Obscurer
+from understudy.generate.by_kind import ByKind
+from understudy.guard import BodyGuard, FaceGuard
 from understudy.pipeline import Pipeline, PipelineSettings
 from understudy.residual import ResidualScan
 from understudy.runtime.onnx import CPU, bound_memory
@@ -34,17 +38,24 @@ _NOT_IN_FINGERPRINT = (
     *("input", "output", "state", "shard", "boxes", "runner", "resume", "debug", "max_pixels", "measure_encoding"),
     *("logs", "metrics_file", "video"),
 )
+OF_BODIES = ("target", "body_context", "people", "body_generator", "body_guard", "body_residual")
+"""Settings that matter where bodies are replaced."""
 
 
 def choose_residual(overrides: Sequence[str]) -> list[str]:
     """The overrides with the residual detector of this installation, unless they choose one.
 
-    MTCNN where its weights are on this machine (and it is not the detector itself), else dlib's HOG detector.
+    MTCNN where its weights are on this machine (and it is not the detector itself), else dlib's HOG detector. Where
+    bodies are replaced, people get masks if the segmenter's weights are on this machine.
     """
-    if any(override.lstrip("+").partition("=")[0] == "residual" for override in overrides):
-        return list(overrides)
-    free = "detector=mtcnn" not in overrides and all(is_here(name) for name in MTCNN_WEIGHTS)
-    return [*overrides, "residual=mtcnn" if free else "residual=dlib_hog"]
+    chosen = {override.lstrip("+").partition("=")[0] for override in overrides}
+    more: list[str] = []
+    if "residual" not in chosen:
+        free = "detector=mtcnn" not in overrides and all(is_here(name) for name in MTCNN_WEIGHTS)
+        more.append("residual=mtcnn" if free else "residual=dlib_hog")
+    if "people" not in chosen and {"target=body", "target=both"} & set(overrides) and is_here(SELFIE):
+        more.append("people=masks")
+    return [*overrides, *more]
 
 
 @dataclass(frozen=True)
@@ -69,21 +80,29 @@ def build_job(settings: Anonymize) -> Built:
     warnings: list[str] = []
     if settings.runtime.memory_mb is not None:
         bound_memory(settings.runtime.memory_mb)
-    detector = build(settings.detector, "detector")
-    residual = _build_residual(build, settings.residual)
-    if residual is None:
-        warnings.append("residual=none: nobody looks for people whom the detector missed")
-    else:
+    detector = _build_detector(build, settings)
+    residual = None if settings.target == "body" else _build_residual(build, settings.residual)
+    if residual is not None:
         _refuse_overlap(detector, residual.detector)
+    elif settings.target != "body":
+        warnings.append("residual=none: nobody looks for people whom the detector missed")
     guard = _build_guard(build, settings.guard, warnings)
+    body_guard, body_residual = _build_body_parts(build, settings, detector, warnings)
     pipeline = Pipeline(
         detector=detector,
         residual=residual,
-        generator=build(settings.generator, "generator"),
+        generator=_build_generator(build, settings, warnings),
         guard=guard,
         blender=build(settings.blender, "blender"),
         policy=build(settings.attributes, "attributes"),
-        settings=PipelineSettings(run_seed=settings.seed, n_attempts=settings.n_attempts, context=settings.context),
+        settings=PipelineSettings(
+            run_seed=settings.seed,
+            n_attempts=settings.n_attempts,
+            context=settings.context,
+            body_context=settings.body_context,
+        ),
+        body_guard=body_guard,
+        body_residual=body_residual,
     )
     warnings += require_providers(pipeline, fallback=settings.runtime.fallback)
     if settings.runtime.precision != "fp32" or list(settings.runtime.providers) != [CPU]:
@@ -102,6 +121,42 @@ def build_job(settings: Anonymize) -> Built:
         boxes_mode="add" if settings.boxes_mode == "add" else "replace",
     )
     return Built(job, run_settings, tuple(warnings))
+
+
+def _build_detector(build: PartBuilder, settings: Anonymize) -> Detector:
+    """Who looks for what is to be replaced."""
+    if settings.target == "face":
+        faces: Detector = build(settings.detector, "detector")
+        return faces
+    bodies = build(settings.people, "people")
+    return Persons(bodies, build(settings.detector, "detector") if settings.target == "both" else None)
+
+
+def _build_generator(build: PartBuilder, settings: Anonymize, warnings: list[str]) -> Generator | Obscurer:
+    """Who replaces it; a baseline that obscures does so with bodies, too."""
+    if settings.target == "body" and not isinstance(build(settings.generator, "generator"), Obscurer):
+        body: Generator = build(settings.body_generator, "body_generator")
+        return body
+    generator: Generator | Obscurer = build(settings.generator, "generator")
+    if settings.target == "face" or isinstance(generator, Obscurer):
+        if settings.target != "face":
+            warnings.append(f"generator {generator.name} obscures bodies too: body_generator is not used")
+        return generator
+    return ByKind(generator, build(settings.body_generator, "body_generator"))
+
+
+def _build_body_parts(
+    build: PartBuilder, settings: Anonymize, detector: Detector, warnings: list[str]
+) -> tuple[BodyGuard | None, ResidualScan | None]:
+    """Guard and scan of bodies, where bodies are replaced."""
+    if settings.target == "face":
+        return None, None
+    scan: ResidualScan | None = build(settings.body_residual, "body_residual")
+    if scan is None:
+        warnings.append("body_residual=none: nobody looks for bodies whom the first detector missed")
+    else:
+        _refuse_overlap(detector, scan.detector, "people", "body_residual")
+    return build(settings.body_guard, "body_guard"), scan
 
 
 def _build_residual(build: PartBuilder, node: Mapping[str, object]) -> ResidualScan | None:
@@ -140,12 +195,12 @@ def build_detector(settings: Detect) -> Detector:
     return detector
 
 
-def _refuse_overlap(primary: Detector, residual: Detector) -> None:
+def _refuse_overlap(primary: Detector, residual: Detector, first: str = "detector", second: str = "residual") -> None:
     both = sorted(primary.families & residual.families)
     if both:
         raise ConfigError(
-            f"detector and residual both use {', '.join(both)}, so they would miss the same faces: "
-            "choose another residual (mtcnn, dlib_hog), or residual=none for measuring"
+            f"{first} and {second} both use {', '.join(both)}, so they would miss the same faces: "
+            f"choose another {second}, or {second}=none for measuring"
         )
 
 
@@ -157,7 +212,8 @@ def job_from_overrides(overrides: Sequence[str]) -> AnonymizeJob:
 
 def fingerprint(settings: Anonymize, job: AnonymizeJob) -> dict[str, object]:
     """What results depend on: settings, weights, versions; compared when a run goes on."""
-    kept = {key: value for key, value in asdict(settings).items() if key not in _NOT_IN_FINGERPRINT}
+    left_out = (*_NOT_IN_FINGERPRINT, *(OF_BODIES if settings.target == "face" else ()))
+    kept = {key: value for key, value in asdict(settings).items() if key not in left_out}
     boxes = None
     if settings.boxes is not None:
         boxes = hashlib.sha256(Path(settings.boxes).read_bytes()).hexdigest()
@@ -183,7 +239,10 @@ def run_record(settings: Anonymize, job: AnonymizeJob) -> dict[str, object]:
 def weight_digests(settings: Anonymize, job: AnonymizeJob) -> dict[str, str]:
     """SHA-256 of every weight file in use: what the parts report, and what their settings called ``weights`` name."""
     found = dict(job.pipeline.digests())
-    for node in (settings.detector, settings.residual, settings.generator, settings.guard):
+    nodes = [settings.detector, settings.residual, settings.generator, settings.guard]
+    if settings.target != "face":
+        nodes += [settings.people, settings.body_generator, settings.body_guard, settings.body_residual]
+    for node in nodes:
         for name in named_weights(node):
             found[name] = file_digest(resolve(name))
     return dict(sorted(found.items()))

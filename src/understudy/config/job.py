@@ -10,10 +10,11 @@ from understudy.detect.base import Found
 from understudy.detect.boxes import UserBoxes
 from understudy.detect.merge import as_found
 from understudy.detect.overlap import box_area, intersection
+from understudy.detect.persons import Persons, join, only
 from understudy.errors import UnderstudyError
 from understudy.imaging import MAX_PIXELS, EncodedImage, decode, encode, reencode_error
 from understudy.pipeline import Pipeline
-from understudy.types import AnonymizedImage, Detections, OutcomeKind, SourceImage
+from understudy.types import AnonymizedImage, Detections, Kind, OutcomeKind, SourceImage
 
 COVERED = 0.9
 """A detection with this share of its box inside one of the user's boxes is the user's."""
@@ -67,7 +68,7 @@ class AnonymizeJob(PictureCodec):
         The user's own boxes.
     boxes_mode : "replace" or "add"
         In a picture that ``boxes`` names: nothing but them, or what the detector finds besides. In any other picture
-        the detector is used as always.
+        the detector is used as always. Boxes are faces: bodies are looked for in any case, where they are replaced.
     """
 
     def __init__(
@@ -84,6 +85,7 @@ class AnonymizeJob(PictureCodec):
         self.pipeline = pipeline
         self.boxes = boxes
         self.boxes_mode = boxes_mode
+        self._bodies = isinstance(pipeline.detector, Persons)
 
     def detect(self, sources: Sequence[SourceImage]) -> list[Detections]:
         """Find who is in each picture, or take the user's word for it."""
@@ -94,10 +96,15 @@ class AnonymizeJob(PictureCodec):
         if self.boxes is not None:
             height, width = source.view.shape[:2]
             given = self.boxes.detections(source.image_id, height=height, width=width, orientation=source.orientation)
-        if given is not None and self.boxes_mode == "replace":
+        if given is not None and self.boxes_mode == "replace" and not self._bodies:
             return given
         found = self.pipeline.detect([source])[0]
-        return found if given is None else with_found(given, found)
+        if given is None:
+            return found
+        if not self._bodies:
+            return with_found(given, found)
+        faces = given if self.boxes_mode == "replace" else with_found(given, only(found, Kind.FACE))
+        return join(faces, only(found, Kind.BODY))
 
     def replace(
         self, sources: Sequence[SourceImage], detections: Sequence[Detections]

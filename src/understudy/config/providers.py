@@ -14,6 +14,8 @@ PARTS = {
     "generator": "generator",
     "guard": "guard",
     "attributes": "policy",
+    "body_residual": "body_residual",
+    "body_guard": "body_guard",
 }
 """Parts of the pipeline that may hold networks: what configs call them, and what the pipeline does."""
 

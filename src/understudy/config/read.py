@@ -15,6 +15,7 @@ from understudy.errors import ConfigError
 T = TypeVar("T")
 
 CHOICES = {
+    "target": ("face", "body", "both"),
     "boxes_mode": ("replace", "add"),
     "boxes_frame": ("upright", "raw"),
     "resume": ("continue", "restart"),
@@ -69,8 +70,9 @@ def read_anonymize(config: DictConfig) -> Anonymize:
     for key, least in (("seed", 0), ("n_attempts", 1), ("max_pixels", 1)):
         if getattr(settings, key) < least:
             raise ConfigError(f"{key} must be {least} or more, got {getattr(settings, key)}")
-    if not settings.context >= 1:
-        raise ConfigError(f"context must be 1 or more, got {settings.context}")
+    for key in ("context", "body_context"):
+        if not getattr(settings, key) >= 1:
+            raise ConfigError(f"{key} must be 1 or more, got {getattr(settings, key)}")
     return with_bundle_everywhere(settings)
 
 

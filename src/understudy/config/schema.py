@@ -99,6 +99,8 @@ class Anonymize:
     """replace: the boxes instead of our detector, in pictures that the file names; add: both."""
     boxes_frame: str = "upright"
     """upright, or raw: pixels of the file before its EXIF orientation is applied."""
+    target: str = "face"
+    """face, body or both: what is replaced."""
     seed: int = 0
     """Another seed gives other understudies."""
     mark: bool = True
@@ -113,6 +115,8 @@ class Anonymize:
     """Seeds that are tried before a face is filled."""
     context: float = 1.45
     """Side of the generator's window over the longer side of the region."""
+    body_context: float = 1.25
+    """The same for bodies."""
     metrics_file: str | None = None
     """Prometheus text file of rates and queue depths."""
     debug: bool = False
@@ -125,6 +129,11 @@ class Anonymize:
     guard: Component = MISSING
     blender: Component = MISSING
     attributes: Component = MISSING
+    people: Component = MISSING
+    """Who looks for people where target is body or both; so for the three that follow."""
+    body_generator: Component = MISSING
+    body_guard: Component = MISSING
+    body_residual: Component = MISSING
     runner: Component = MISSING
     runtime: Runtime = field(default_factory=Runtime)
     video: Video = field(default_factory=Video)
@@ -336,6 +345,9 @@ class Audit:
     detector: Component = MISSING
     second: Component = MISSING
     estimator: Component = MISSING
+    people: Component = MISSING
+    extractor: Component = MISSING
+    perceptual: Component = MISSING
     label_format: Component = MISSING
     runtime: Runtime = field(default_factory=Runtime)
 

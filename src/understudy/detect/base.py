@@ -10,13 +10,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from understudy.errors import InvalidInputError
-from understudy.types import Detections
+from understudy.types import Detections, Kind
 
 N_KEYPOINTS = 5
 
 
 class Detector(Protocol):
-    """Finds faces in one picture. One detector may be called from several threads at once."""
+    """Finds faces, or people, in one picture. One detector may be called from several threads at once."""
 
     @property
     def name(self) -> str:
@@ -76,8 +76,10 @@ class Found:
         inside = (boxes[:, 2] > boxes[:, 0]) & (boxes[:, 3] > boxes[:, 1])
         return Found(boxes, self.confidence, self.keypoints).take(inside)
 
-    def detections(self) -> Detections:
-        """As Detections of faces in their stable order."""
+    def detections(self, kind: Kind = Kind.FACE) -> Detections:
+        """As Detections in their stable order; bodies have no keypoints here."""
+        if kind is Kind.BODY:
+            return Detections.bodies(self.xyxy, self.confidence.clip(0, 1))
         return Detections.faces(self.xyxy, self.confidence.clip(0, 1), self.keypoints)
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from typing import Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -14,7 +15,7 @@ from understudy.detect.frames import Levels, compose, map_found, resized, turned
 from understudy.detect.overlap import box_area, keep_best
 from understudy.detect.second_look import Finder, SecondLook, straightened
 from understudy.errors import InvalidInputError
-from understudy.types import Detections
+from understudy.types import Detections, Kind
 
 _CLEAR_PX = 3
 
@@ -89,6 +90,10 @@ class InPasses:
     tile_overlap_px : int
         Faces up to about this size are whole in one tile; larger ones need a pass at a smaller scale. What touches a
         border behind which the picture goes on is let go.
+    kind : "face" or "body"
+        What the network finds.
+    batch_size : int
+        Tiles of one pass that the network is shown at once.
     """
 
     def __init__(
@@ -104,11 +109,19 @@ class InPasses:
         containment: float = 0.7,
         tile_px: int = 1280,
         tile_overlap_px: int = 256,
+        kind: Literal["face", "body"] = "face",
+        batch_size: int = 1,
     ) -> None:
         if not passes:
             raise InvalidInputError("at least one pass is needed, got none")
         if not 0 < 2 * tile_overlap_px < tile_px:
             raise InvalidInputError(f"tile_overlap_px must lie in (0, {tile_px / 2}), got {tile_overlap_px}")
+        if kind not in tuple(Kind):
+            raise InvalidInputError(f"kind must be one of {', '.join(Kind)}, got {kind!r}")
+        if batch_size < 1:
+            raise InvalidInputError(f"batch_size must be 1 or more, got {batch_size}")
+        self.kind = Kind(kind)
+        self.batch_size = batch_size
         self.finder = finder
         self.passes = tuple(passes)
         self.sure = sure
@@ -123,7 +136,7 @@ class InPasses:
         self.families = finder.families
 
     def __call__(self, view: NDArray[np.uint8]) -> Detections:
-        """Find faces in a view (H, W, 3) of any size."""
+        """Find faces, or bodies, in a view (H, W, 3) of any size."""
         require_view(view)
         height, width = view.shape[:2]
         found = Found.concatenate([self._run(view, one) for one in self.passes])
@@ -136,7 +149,7 @@ class InPasses:
         if self.straighten_deg is not None:
             faces = straightened(levels, faces, self.finder, least_roll_deg=self.straighten_deg)
             faces = keep_best(faces.clipped(height, width), self.nms_iou, containment=self.containment)
-        return faces.detections()
+        return faces.detections(self.kind)
 
     def _run(self, view: NDArray[np.uint8], one: Pass) -> Found:
         """Finds of one pass, in pixels of the view."""
@@ -146,10 +159,13 @@ class InPasses:
         small, from_small = resized(view, scale)
         frame, from_frame = turned(small, one.rotation_deg)
         parts = []
-        for tile, (x, y) in self._tiles(frame):
-            seen = self.finder.find(tile[None], one.threshold)[0]
-            seen = seen.take(_whole(seen.xyxy, (x, y), tile.shape[:2], frame.shape[:2]))
-            parts.append(map_found(seen, np.array([[1, 0, x], [0, 1, y]], np.float64)))
+        tiles = list(self._tiles(frame))  # views of one size
+        for start in range(0, len(tiles), self.batch_size):
+            some = tiles[start : start + self.batch_size]
+            batch = np.stack([tile for tile, _ in some])
+            for seen, (tile, (x, y)) in zip(self.finder.find(batch, one.threshold), some, strict=True):
+                kept = seen.take(_whole(seen.xyxy, (x, y), tile.shape[:2], frame.shape[:2]))
+                parts.append(map_found(kept, np.array([[1, 0, x], [0, 1, y]], np.float64)))
         found = map_found(Found.concatenate(parts), compose(from_small, from_frame))
         return found if one.largest_px is None else found.take(box_area(found.xyxy) <= one.largest_px**2)
 

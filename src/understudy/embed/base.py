@@ -43,3 +43,18 @@ class Embedder(Protocol):
         (D,) float32
         """
         ...
+
+
+@runtime_checkable
+class BodyEmbedder(Protocol):
+    """Whole person -> embedding; two views of one person in the same clothes have a small cosine distance."""
+
+    name: str
+
+    def can_judge(self, xyxy: NDArray[np.floating]) -> bool:
+        """Whether a person's box (4,) px is large enough for its embedding to mean anything."""
+        ...
+
+    def embed(self, view: NDArray[np.uint8], xyxy: NDArray[np.floating]) -> NDArray[np.float32]:
+        """(D,) float32 embedding of the person in a box (4,) px of a view (H, W, 3) uint8 sRGB."""
+        ...

@@ -1,0 +1,117 @@
+"""Faces and bodies of one picture, joined into persons."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import numpy as np
+from numpy.typing import NDArray
+
+from understudy.detect.base import Detector, require_view
+from understudy.detect.overlap import box_area, intersection
+from understudy.types import BODY_KEYPOINTS, Detections, Kind
+
+LEAST_INSIDE = 0.6
+"""Share of a face's box that must lie in the body's box."""
+LARGEST_FACE = 0.9
+"""Longest side of a face over that of its body's box: a body of which little but the head is seen is still one."""
+
+
+class Persons:
+    """People, with the faces that are theirs.
+
+    A face and a body of one person get one ``subject_id``. A body without a face (seen from behind) counts, and so does
+    a face without a body.
+
+    Parameters
+    ----------
+    bodies : Detector
+        Finds bodies.
+    faces : Detector, optional
+        Finds faces; left out where bodies alone are wanted.
+    """
+
+    def __init__(self, bodies: Detector, faces: Detector | None = None) -> None:
+        self.bodies = bodies
+        self.faces = faces
+        self.name = bodies.name if faces is None else f"{bodies.name}, {faces.name}"
+        self.families = bodies.families | (frozenset() if faces is None else faces.families)
+
+    def __call__(self, view: NDArray[np.uint8]) -> Detections:
+        """Find people in a view (H, W, 3) of any size: all bodies in their order, then all faces in theirs."""
+        require_view(view)
+        bodies = self.bodies(view)
+        return bodies if self.faces is None else join(self.faces(view), bodies)
+
+
+def join(faces: Detections, bodies: Detections) -> Detections:
+    """One set of detections, bodies first, in which a face has the ``subject_id`` of its body.
+
+    Pairs are taken greedily, the best first: the face lies in the body's box, near its top and its middle (the top does
+    not matter where the body lies down or the box is cut), and each belongs to one pair at most. Faces that are left
+    over are subjects of their own.
+    """
+    owner = match(faces.xyxy, bodies.xyxy)
+    n_bodies, n_faces = len(bodies), len(faces)
+    own = n_bodies + np.arange(n_faces)
+    k = len(BODY_KEYPOINTS)
+    points, shown = np.zeros((n_bodies + n_faces, k, 2), np.float32), np.zeros((n_bodies + n_faces, k), np.float32)
+    for rows, part in ((slice(0, n_bodies), bodies), (slice(n_bodies, None), faces)):
+        points[rows, : part.keypoints.shape[1]] = part.keypoints
+        shown[rows, : part.keypoints.shape[1]] = part.visibility
+    return Detections(
+        xyxy=np.concatenate([bodies.xyxy, faces.xyxy]),
+        confidence=np.concatenate([bodies.confidence, faces.confidence]),
+        kind=(Kind.BODY,) * n_bodies + (Kind.FACE,) * n_faces,
+        keypoints=points,
+        visibility=shown,
+        subject_id=np.concatenate([np.arange(n_bodies), np.where(owner >= 0, owner, own)]).astype(np.int64),
+        silhouettes=(*bodies.silhouettes, *(None,) * n_faces) if bodies.silhouettes else (),
+    )
+
+
+def match(faces: NDArray[np.float32], bodies: NDArray[np.float32]) -> NDArray[np.int64]:
+    """For each face (N, 4) px the body (M, 4) px that it belongs to, or -1."""
+    owner = np.full(len(faces), -1, np.int64)
+    if len(faces) == 0 or len(bodies) == 0:
+        return owner
+    score = fit(faces, bodies)
+    pairs = np.argwhere(score > 0)
+    order = np.lexsort((pairs[:, 1], pairs[:, 0], -score[pairs[:, 0], pairs[:, 1]]))
+    taken: set[int] = set()
+    for face, body in pairs[order].tolist():
+        if owner[face] < 0 and body not in taken:
+            owner[face] = body
+            taken.add(body)
+    return owner
+
+
+def fit(faces: NDArray[np.float32], bodies: NDArray[np.float32]) -> NDArray[np.float64]:
+    """How well each face (N, 4) lies where the head of each body (M, 4) is expected, (N, M); 0: not at all."""
+    inside = intersection(faces, bodies) / box_area(faces)[:, None].clip(1e-9)
+    size = (bodies[:, 2:] - bodies[:, :2]).astype(np.float64).clip(1e-9)  # (M, 2) width, height
+    centre = (faces[:, :2] + faces[:, 2:]) / 2
+    across = np.abs((centre[:, None, 0] - bodies[None, :, 0]) / size[None, :, 0] - 0.5)  # (N, M), 0 = in the middle
+    down = np.clip((centre[:, None, 1] - bodies[None, :, 1]) / size[None, :, 1], 0, 1)  # 0 = at the top
+    upright = size[None, :, 1] >= size[None, :, 0]
+    face_side = (faces[:, 2:] - faces[:, :2]).max(axis=1)[:, None]
+    relative = face_side / size.max(axis=1)[None, :]
+    placed = np.where(upright, np.exp(-((across / 0.35) ** 2) - (down / 0.4) ** 2), np.exp(-((down / 0.8) ** 2)))
+    usual = np.exp(-(np.log(relative.clip(1e-6) / 0.17) ** 2) / 2)  # a head is about a seventh of a standing person
+    possible = (inside >= LEAST_INSIDE) & (relative <= LARGEST_FACE) & (~upright | (down <= 0.75))
+    return np.where(possible, inside * placed * usual, 0.0)
+
+
+def only(found: Detections, kind: Kind) -> Detections:
+    """The detections of one kind, each a subject of its own."""
+    index = np.array([i for i, entry in enumerate(found.kind) if entry is kind], np.int64)
+    return replace(
+        found,
+        xyxy=found.xyxy[index],
+        confidence=found.confidence[index],
+        kind=(kind,) * len(index),
+        keypoints=found.keypoints[index],
+        visibility=found.visibility[index],
+        subject_id=np.arange(len(index), dtype=np.int64),
+        silhouettes=tuple(found.silhouettes[i] for i in index) if found.silhouettes else (),
+    )
