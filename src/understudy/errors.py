@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+
 
 class UnderstudyError(Exception):
     """Base of everything that understudy raises on purpose."""
@@ -47,5 +49,27 @@ class GenerationError(UnderstudyError):
     """A generator failed or returned something that is no face."""
 
 
+class MemoryLimitError(GenerationError):
+    """One region alone is more than memory holds."""
+
+
 class StateMismatchError(UnderstudyError):
     """A run is resumed although its config, weights or sources changed."""
+
+
+_OUT_OF_MEMORY = re.compile(
+    r"out of memory|bad[ _]alloc|failed to allocate memory|smaller than requested bytes"
+    r"|insufficient memory|(can't|cannot|could not|unable to) allocate",
+    re.IGNORECASE,
+)
+"""In what torch ("CUDA out of memory", "can't allocate memory"), onnxruntime ("Failed to allocate memory for requested
+buffer", "Available memory of 1 is smaller than requested bytes of 2", "bad allocation"), OpenCV ("Insufficient memory")
+and numpy ("Unable to allocate") say."""
+
+
+def is_out_of_memory(error: BaseException) -> bool:
+    """Whether an error says that memory did not suffice, of this machine or of its GPU, whoever raised it."""
+    if isinstance(error, MemoryError | MemoryLimitError):
+        return True
+    named = any(cls.__name__ == "OutOfMemoryError" for cls in type(error).__mro__)
+    return named or (not isinstance(error, UnderstudyError) and _OUT_OF_MEMORY.search(str(error)) is not None)

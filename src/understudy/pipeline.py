@@ -12,8 +12,9 @@ from understudy.attributes.policy import AttributePolicy
 from understudy.blend import MembraneBlender
 from understudy.canvas import Canvas, Subject
 from understudy.detect.base import Detector
-from understudy.errors import GenerationError, InvalidInputError, RefusedImageError, UnderstudyError
+from understudy.errors import GenerationError, InvalidInputError, MemoryLimitError, RefusedImageError, UnderstudyError
 from understudy.generate.base import Generator, Obscurer, crop_shape
+from understudy.generate.batches import generate
 from understudy.generate.by_kind import generator_of
 from understudy.generate.tone import hold_skin_tone
 from understudy.guard import BodyGuard, FaceGuard, Reference, Verdict
@@ -42,6 +43,8 @@ class PipelineSettings:
     """Candidates a region before it is filled."""
     context: float = 1.45
     """Side of the generator's window over the longer side of the region."""
+    fill_out_of_memory: bool = False
+    """Fill a region for which memory does not suffice, in place of withholding its picture."""
     body_context: float = 1.25
     """The same for bodies: size of the window over that of the region."""
 
@@ -62,6 +65,8 @@ class _Candidate:
     drawn: tuple[NDArray[np.uint8], NDArray[np.bool_]] | None = None
     """What a body's understudy shows where this face will be, and which of its pixels wait for somebody else."""
     attempt: int = 0
+    how: Mapping[str, float] = field(default_factory=dict)
+    """Where memory did not suffice for the generator's batch size: the smaller one."""
     reason: str = ""
     readings: Mapping[str, float | str] = field(default_factory=dict)
 
@@ -310,25 +315,20 @@ class Pipeline:
     def _generate(
         self, batch: list[_Candidate], generator: Generator, attempt: int
     ) -> list[Generated | UnderstudyError]:
-        """One padded micro-batch; where it fails as a whole, its members are tried alone."""
-        pad = generator.batch_size - len(batch)
-        conditions = [c.condition for c in batch] + [batch[-1].condition] * pad
-        seeds = [self._seed(c, attempt) for c in batch]
-        seeds += [seeds[-1]] * pad
-        try:
-            made = generator(conditions, seeds)
-            if len(made) != len(conditions):
-                raise GenerationError(f"{generator.name} returned {len(made)} results for {len(conditions)} conditions")
-            return list(made[: len(batch)])
-        except Exception as error:  # noqa: BLE001 - whatever it is ends in the next rung, never in the original
-            if len(batch) == 1:
-                return [GenerationError(f"{generator.name} failed: {type(error).__name__}: {error}")]
-        return [self._generate([candidate], generator, attempt)[0] for candidate in batch]
+        """One padded micro-batch; the failure of one is its value."""
+        made = generate(generator, [c.condition for c in batch], [self._seed(c, attempt) for c in batch])
+        for candidate, one in zip(batch, made, strict=True):
+            candidate.how = {"batch_size": float(one.batch_size)} if one.batch_size < generator.batch_size else {}
+        return [one.result for one in made]
 
     def _place(
         self, candidate: _Candidate, made: Generated | UnderstudyError, outcome: OutcomeKind, attempt: int
     ) -> bool:
         """Judge one candidate and, where it is accepted, blend it into its canvas; what cannot be judged is refused."""
+        if isinstance(made, MemoryLimitError) and not self.settings.fill_out_of_memory:
+            canvas = candidate.canvas
+            canvas.error = canvas.error or GenerationError(f"{canvas.source.image_id}: {made}")
+            return True  # settled: nothing is written of this picture
         if isinstance(made, UnderstudyError):
             candidate.reason = str(made)
             return False
@@ -354,9 +354,9 @@ class Pipeline:
             size = crop_shape(candidate.generator)
             looked_at, mask = canvas.preview(subject, pixels, candidate.image_from_crop, size)
             verdict = guard.judge(subject.reference, looked_at, mask)
-        candidate.readings, candidate.reason = verdict.readings, verdict.reason
+        candidate.readings, candidate.reason = {**verdict.readings, **candidate.how}, verdict.reason
         if verdict.accepted:
-            canvas.put(subject, pixels, outcome, attempt + 1, "", verdict.readings)
+            canvas.put(subject, pixels, outcome, attempt + 1, "", candidate.readings)
         return verdict.accepted
 
     def _fill(

@@ -24,6 +24,7 @@ from understudy.errors import (
     OutputError,
     RefusedImageError,
     UnderstudyError,
+    is_out_of_memory,
 )
 from understudy.types import AnonymizedImage, Detections, OutcomeKind, SourceImage
 
@@ -152,6 +153,8 @@ def describe(error: BaseException) -> str:
         return str(error)
     if isinstance(error, MemoryError):
         return "out of memory" + (f": {error}" if str(error) else "")
+    if is_out_of_memory(error):
+        return f"out of memory: {type(error).__name__}: {error}"
     return f"unexpected {type(error).__name__}: {error}"
 
 
@@ -227,9 +230,12 @@ def _decode(job: Codec, picture: Picture, data: bytes) -> SourceImage | None:
 
 
 def replace_batch(job: Replacer, pictures: Sequence[Picture]) -> None:
-    """Replace everybody in a batch; a picture that fails in company is tried once alone, then quarantined."""
+    """Replace everybody in a batch; a picture that fails in company is tried once alone, then quarantined.
+
+    A batch that fails as a whole is halved, so that one for which memory does not suffice is soon alone.
+    """
     began = time.perf_counter()
-    results = _replace_once(job, pictures)
+    results = _replace_in_parts(job, pictures)
     for picture in pictures:
         picture.seconds += (time.perf_counter() - began) / len(pictures)
     for picture, result in zip(pictures, results, strict=True):
@@ -240,6 +246,16 @@ def replace_batch(job: Replacer, pictures: Sequence[Picture]) -> None:
             picture.end(Status.QUARANTINED, describe(result))
         else:
             picture.anonymized = result
+
+
+def _replace_in_parts(job: Replacer, pictures: Sequence[Picture]) -> list[AnonymizedImage | BaseException]:
+    results = _replace_once(job, pictures)
+    half = len(pictures) // 2
+    if half == 0 or any(result is not results[0] for result in results) or isinstance(results[0], AnonymizedImage):
+        return results
+    results.clear()
+    gc.collect()
+    return [*_replace_in_parts(job, pictures[:half]), *_replace_in_parts(job, pictures[half:])]
 
 
 def _replace_once(job: Replacer, pictures: Sequence[Picture]) -> list[AnonymizedImage | BaseException]:
