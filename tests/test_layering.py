@@ -30,7 +30,7 @@ LAYERS: tuple[frozenset[str], ...] = tuple(
     )
 )
 """A part may import any layer under its own; parts of one layer are siblings and never import each other."""
-SIDE: dict[str, int] = {"train": 3, "export": 3, "audit": 4, "people": 4}
+SIDE: dict[str, int] = {"train": 3, "export": 3, "audit": 4, "people": 4, "compare": 2}
 """Parts beside the main line: the highest layer (its index) that they may import."""
 AT_HOME = {
     "hydra": {"config", "cli"},

@@ -214,7 +214,7 @@ def make_tiny_controlnet(folder: Path, *, xl: bool = False) -> Path:
     )
     for weight in net.parameters():
         if not weight.any():
-            torch.nn.init.normal_(weight, std=0.5)
+            torch.nn.init.normal_(weight, std=0.1)
     net.save_pretrained(str(folder / "controlnet"))
     return folder / "controlnet"
 

@@ -21,6 +21,7 @@ COMMANDS = {
     "anonymize": "replace every person in a collection of pictures",
     "detect": "say who is found where, one JSON line a picture",
     "audit": "judge what an anonymiser did to a collection",
+    "compare": "put several runs side by side: a leaderboard",
     "train": "train a generator",
     "export": "export a trained generator to ONNX",
     "serve": "anonymise pictures for devices: a small server and a page for trying out",

@@ -27,7 +27,7 @@ PATH_KEYS = frozenset(
 """Keys whose values are taken literally, whatever characters they hold."""
 
 _OPTIONAL_PATHS = frozenset(
-    {"boxes", "work", "token_file", "null", "labels", "cache", "report.key", "state", "metrics_file"}
+    {"before", "boxes", "work", "token_file", "null", "labels", "cache", "report.key", "state", "metrics_file"}
     | {"calibration", "runtime.bundle", "generator.model", "generator.controlnet", "generator.lora"}
 )
 _ASSIGNMENT = re.compile(r"(?P<prefix>\+{0,2})(?P<key>[A-Za-z_][\w./@-]*)=(?P<value>.*)", re.DOTALL)

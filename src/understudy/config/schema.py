@@ -352,5 +352,31 @@ class Audit:
     runtime: Runtime = field(default_factory=Runtime)
 
 
-SCHEMAS = {"anonymize": Anonymize, "detect": Detect, "train": Train, "export": Export, "serve": Serve, "audit": Audit}
+@dataclass
+class Compare:
+    """``understudy compare``: the leaderboard of several runs."""
+
+    runs: str = MISSING
+    """A folder with output folders of `understudy anonymize` below it, such as a sweep's."""
+    output: str = MISSING
+    """Folder that is written: leaderboard.csv, leaderboard.html, audits/."""
+    before: str | None = None
+    """Folder of the originals; left out: what each run says was its input."""
+    audit: str = "missing"
+    """missing: audit the runs that have no audit, or an older one than their pictures; read: only read."""
+    audits: list[str] = field(default_factory=list)
+    """Settings of the audits that are run, such as n_boot=200."""
+    debug: bool = False
+    """Show the traceback of an error."""
+
+
+SCHEMAS = {
+    "anonymize": Anonymize,
+    "detect": Detect,
+    "train": Train,
+    "export": Export,
+    "serve": Serve,
+    "audit": Audit,
+    "compare": Compare,
+}
 """Schema of each command's primary config, by the config's name."""
