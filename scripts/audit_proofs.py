@@ -199,7 +199,8 @@ def findings_of(
     told = None if labels is None else read_labels(labels, job.label_format)
     met = None if told is None else join_labels(told, study.pictures, study.face_picture, study.xyxy)
     groupings = make_groupings(study, told, met, options, GROUPED_BY)
-    inputs = Inputs(study, make_subjects(study, met), groupings, options, job.readers.attacks[:1], Used(), told, met)
+    attacks = job.readers.attacks[:1]
+    inputs = Inputs(study, make_subjects(study, met), groupings, options, attacks, Used(), told, met, second)
     return [finding for name in sections for finding in SECTIONS[name](inputs).findings]
 
 

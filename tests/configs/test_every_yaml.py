@@ -31,7 +31,7 @@ FILES = [
     if group not in COMMANDS
     for path in sorted((configs_folder() / group).glob("*.yaml"))
 ]
-OPTIONAL = {"guard", "residual", "second", "people", "extractor", "perceptual"}
+OPTIONAL = {"guard", "residual", "second", "body_guard", "body_residual", "people", "extractor", "perceptual"}
 OF_AUDIT = {"attacker", "second", "estimator", "label_format", "people", "extractor", "perceptual"}
 LISTED = {"attacker", "estimator"}
 """Groups of which several files are chosen at once."""

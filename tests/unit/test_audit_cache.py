@@ -68,8 +68,12 @@ def test_faces_come_back_as_they_were(tmp_path: Path) -> None:
 
 
 def test_pairs_come_back_as_they_were() -> None:
-    pair = PairReadings(dict(zip(NUMBERS, range(8), strict=True)), np.array([1.0, np.nan]), np.zeros(0), True)
+    numbers = dict(zip(NUMBERS, range(len(NUMBERS)), strict=True))
+    features, own = np.ones((2, 3), np.float32), np.zeros((2, 0), np.float32)
+    pair = PairReadings(numbers, np.array([1.0, np.nan]), np.zeros(0), True, features, own)
     again = PairReadings.unpack(pair.pack())
     assert again.numbers == pair.numbers
     np.testing.assert_array_equal(again.change, pair.change)
     assert again.resized
+    np.testing.assert_array_equal(again.features, features)
+    assert again.own_features.shape == (2, 0)

@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from understudy.errors import OutputError
 from understudy.imaging import write_atomic
 
-FORMAT = 1
+FORMAT = 2
 """Grows when what is kept changes; entries of another format are read anew."""
 Record = Mapping[str, NDArray[np.generic]]
 """Named arrays: boxes, embeddings, readings. Never pixels of a picture."""

@@ -12,7 +12,7 @@ from understudy.audit.beautification import PARTS
 from understudy.audit.estimators import NOT_READ
 from understudy.audit.faces import AttributeInfo, PictureFaces
 from understudy.audit.pairing import pair_faces
-from understudy.audit.pairs import NUMBERS
+from understudy.audit.pairs import NUMBERS, PairReadings
 from understudy.audit.study import PairRecord
 from understudy.audit.utility import Boxes
 from understudy.errors import InvalidInputError
@@ -74,6 +74,8 @@ class Study:
     boxes: Mapping[str, tuple[tuple[Boxes, ...], tuple[Boxes, ...]]]
     """Finds of each detector before and after, one entry a picture, in the frame of before."""
     n_resized: int
+    features: tuple[NDArray[np.float32], NDArray[np.float32], NDArray[np.float32] | None]
+    """(N, F) in the place of each face before, after and in the null edit; F = 0 without an extractor."""
     digests: Mapping[str, Mapping[str, str]] = field(default_factory=dict)
     """SHA-256 of the pictures, by stage and name."""
 
@@ -90,6 +92,7 @@ def collect(
     detector: str,
     second: str | None,
     second_confidence: float,
+    people: str | None = None,
 ) -> Study:
     """Put the records of all pairs side by side.
 
@@ -98,8 +101,8 @@ def collect(
     records : sequence of PairRecord
     regions : mapping or None
         What the anonymiser says it replaced, by the picture's path in after.
-    detector, second : str
-        Names of the two detectors.
+    detector, second, people : str
+        Names of the detectors of faces, and of people.
     second_confidence : float
         Less confident finds of the second detector are no faces.
 
@@ -145,7 +148,16 @@ def collect(
         second_change=seconds,
         numbers={name: np.array([r.pair.numbers[name] for r in records]) for name in NUMBERS},
         null_numbers=None if nulls is None else {name: _null_numbers(records, name) for name in NUMBERS},
-        boxes={detector: _boxes(records, first=True)} | ({second: _boxes(records, first=False)} if second else {}),
+        boxes={
+            name: _boxes(records, *fields)
+            for name, fields in (
+                (detector, ("xyxy", "confidence")),
+                (second, ("second_xyxy", "second_confidence")),
+                (people, ("people_xyxy", "people_confidence")),
+            )
+            if name is not None
+        },
+        features=_features(records),
         n_resized=sum(r.pair.resized for r in records),
         digests={
             stage: {r.files.name: r.digests[i] for r in records if r.digests[i]}
@@ -309,11 +321,29 @@ def _seen_again(record: PairRecord, least: float) -> NDArray[np.bool_]:
     return seen
 
 
-def _boxes(records: Sequence[PairRecord], *, first: bool) -> tuple[tuple[Boxes, ...], tuple[Boxes, ...]]:
+def _features(
+    records: Sequence[PairRecord],
+) -> tuple[NDArray[np.float32], NDArray[np.float32], NDArray[np.float32] | None]:
+    """Features of each face before, and in its place after and in the null edit; a row of NaN was not read."""
+    width = max(r.pair.own_features.shape[1] for r in records)
+
+    def of(pairs: Sequence[PairReadings | None], name: str) -> NDArray[np.float32]:
+        parts = []
+        for record, pair in zip(records, pairs, strict=True):
+            values = np.full((len(record.before), width), np.nan, np.float32)
+            if pair is not None and getattr(pair, name).shape == values.shape:
+                values[:] = getattr(pair, name)
+            parts.append(values)
+        return np.concatenate(parts)
+
+    pairs, nulls = [r.pair for r in records], [r.null_pair for r in records]
+    still = None if all(pair is None for pair in nulls) else of(nulls, "features")
+    return of(pairs, "own_features"), of(pairs, "features"), still
+
+
+def _boxes(records: Sequence[PairRecord], boxes: str, confidences: str) -> tuple[tuple[Boxes, ...], tuple[Boxes, ...]]:
     def of(picture: PictureFaces, size: tuple[int, int]) -> Boxes:
-        xyxy, confidence = (
-            (picture.xyxy, picture.confidence) if first else (picture.second_xyxy, picture.second_confidence)
-        )
+        xyxy, confidence = getattr(picture, boxes), getattr(picture, confidences)
         scale = np.tile([size[1] / picture.size[1], size[0] / picture.size[0]], 2)
         return Boxes(xyxy * scale, confidence)
 

@@ -15,6 +15,7 @@ from understudy.audit.aligned import align
 from understudy.audit.attackers import Attack, altered_copy, dlib_attack
 from understudy.audit.beautification import AVERAGE_SIZE, PARTS, measure, small_face
 from understudy.audit.estimators import Estimator, Reading
+from understudy.audit.extractors import FeatureExtractor, PerceptualDistance
 from understudy.detect.base import Detector
 from understudy.types import Detections
 
@@ -32,6 +33,12 @@ class Readers:
     """Another detector than the anonymiser's: looks for residual faces and for whom the first one misses."""
     attacks: tuple[Attack, ...]
     estimators: tuple[Estimator, ...]
+    people: Detector | None = None
+    """Finds whole people, so that a team knows whether its detector of people still works."""
+    extractor: FeatureExtractor | None = None
+    """Of the features that FID and KID compare."""
+    perceptual: PerceptualDistance | None = None
+    """LPIPS."""
 
 
 @dataclass(frozen=True)
@@ -58,6 +65,8 @@ class PictureFaces:
     keypoints: NDArray[np.float64]  # (N, 5, 2), NaN where absent
     second_xyxy: NDArray[np.float64]  # (M, 4) of the second detector
     second_confidence: NDArray[np.float64]  # (M,)
+    people_xyxy: NDArray[np.float64]  # (P, 4) of the detector of people
+    people_confidence: NDArray[np.float64]  # (P,)
     embeddings: Mapping[str, NDArray[np.float32]]  # by attacker, (N, D)
     control: Mapping[str, NDArray[np.float32]]  # the same of an altered copy; empty where none was asked for
     readings: tuple[tuple[AttributeInfo, NDArray[np.generic]], ...]  # (N,) each
@@ -92,7 +101,17 @@ class PictureFaces:
         )
 
 
-_ARRAYS = ("xyxy", "confidence", "keypoints", "second_xyxy", "second_confidence", "parts", "small")
+_ARRAYS = (
+    "xyxy",
+    "confidence",
+    "keypoints",
+    "second_xyxy",
+    "second_confidence",
+    "people_xyxy",
+    "people_confidence",
+    "parts",
+    "small",
+)
 
 
 def _info(fields: dict[str, Any]) -> AttributeInfo:
@@ -118,7 +137,7 @@ def read_picture(view: NDArray[np.uint8], readers: Readers, *, control_seed: int
         With it, an altered copy is embedded too: the raw control.
     """
     found = readers.detector(view)
-    second = None if readers.second is None else readers.second(view)
+    second, people = (_boxes(detector, view) for detector in (readers.second, readers.people))
     xyxy = np.asarray(found.xyxy, np.float64)
     points = np.where(found.visibility[..., None] > 0, found.keypoints, np.nan).astype(np.float64)
     embeddings = {a.name: a.embed(view, xyxy, found.keypoints, found.visibility) for a in readers.attacks}
@@ -131,14 +150,24 @@ def read_picture(view: NDArray[np.uint8], readers: Readers, *, control_seed: int
         xyxy=xyxy,
         confidence=np.asarray(found.confidence, np.float64),
         keypoints=points,
-        second_xyxy=np.zeros((0, 4)) if second is None else np.asarray(second.xyxy, np.float64),
-        second_confidence=np.zeros(0) if second is None else np.asarray(second.confidence, np.float64),
+        second_xyxy=second[0],
+        second_confidence=second[1],
+        people_xyxy=people[0],
+        people_confidence=people[1],
         embeddings=embeddings,
         control=control,
         readings=readings,
         parts=parts,
         small=small,
     )
+
+
+def _boxes(detector: Detector | None, view: NDArray[np.uint8]) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """(M, 4) boxes and (M,) confidences; none without a detector."""
+    if detector is None:
+        return np.zeros((0, 4)), np.zeros(0)
+    found = detector(view)
+    return np.asarray(found.xyxy, np.float64), np.asarray(found.confidence, np.float64)
 
 
 def _control(

@@ -40,7 +40,7 @@ HOW: Mapping[str, str] = {
     "changed_share": "Faces that read otherwise after than before; beside it: in the null edit.",
     "net_changed_share": "Faces that changed after minus those that changed in the null edit, paired.",
     "share_drift": "Share of a category after minus its share in the reference.",
-    "mean_drift": "Mean of after minus reference, paired by face. p: signed-rank test on one mean a person.",
+    "mean_drift": "Mean of after minus reference, paired by face. p: paired t test on one mean a person.",
     "standardised_drift": "Mean difference over the standard deviation of the differences between people.",
     "mean_abs_change": "Mean absolute difference between after and before; beside it: of the null edit.",
     "variance_ratio": "Variance after over variance of the reference: under 1, faces become alike.",
@@ -55,8 +55,20 @@ HOW: Mapping[str, str] = {
     "context_ssim": "Structural similarity over 11 px windows that lie wholly outside the masks.",
     "seam_visibility": "Log of the gradient across the mask's edge over that beside it, after minus before.",
     "keypoint_nme": "Mean shift of the five keypoints over the face's size; beside it: of the null edit.",
-    "lpips": "Not part of this audit.",
-    "fid": "Not part of this audit.",
-    "kid": "Not part of this audit.",
+    "head_pose_change": "Mean absolute change of the head's yaw on a face; beside it: in the null edit.",
+    "expression_change": "Faces whose expression reads otherwise after; beside it: in the null edit.",
+    "mouth_opening_change": "Mean absolute change of the gap between the lips over the mouth's width, from 68 "
+    "landmarks; beside it: in the null edit.",
+    "eye_opening_change": "Mean absolute change of the gap between the lids over the eye's width, mean of both eyes, "
+    "from 68 landmarks; beside it: in the null edit.",
+    "lpips": "LPIPS 0.1 on AlexNet outside the masks: what lies inside shows the same in both pictures, and each cell "
+    "counts by its share outside. 0: no difference. Beside it: of the null edit.",
+    "fid": "Squared Frechet distance between squares around the faces before and in the same places after, in the "
+    "features of the network that is named (torchvision's Inception is not the FID paper's network, so the figure "
+    "compares with others of this audit only). Few faces make it larger; beside it: of the null edit. The interval is "
+    "from halves of the people.",
+    "kid": "Squared maximum mean discrepancy of the same features, cubic kernel, mean over subsets; may fall under 0 "
+    "where nothing differs. The interval is from halves of the people.",
+    "kid_sd": "Standard deviation of KID over its subsets; n: faces in a subset.",
 }
 """By metric."""

@@ -9,6 +9,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+from understudy.audit.extractors import FeatureExtractor, PerceptualDistance, face_crops
 from understudy.audit.fidelity import context_fidelity, seam_visibility
 from understudy.audit.pairing import pair_faces
 from understudy.audit.residual import box_change
@@ -21,7 +22,7 @@ CHANGED = 12
 """Grey levels by which a pixel must differ to count as replaced, where the mask is read off the pixels."""
 LEAST_CHANGED = 0.2
 """Share of a region that must have changed for its mask to be read off the pixels."""
-NUMBERS = ("changed_share", "mean_abs", "max_abs", "psnr_db", "ssim", "n_context", "seam", "seam_before")
+NUMBERS = ("changed_share", "mean_abs", "max_abs", "psnr_db", "ssim", "n_context", "seam", "seam_before", "lpips")
 
 
 @dataclass(frozen=True)
@@ -34,6 +35,8 @@ class PairReadings:
     second_change: NDArray[np.float64]  # (M,) the same in each box of the second detector before
     resized: bool
     """The two differ in size: the partner was scaled for ``change``, and has no other figure."""
+    features: NDArray[np.float32]  # (N, F) of the partner in the place of each face before; F = 0 without an extractor
+    own_features: NDArray[np.float32]  # (N, F) of each face before; F = 0 in a null edit's record
 
     def pack(self) -> dict[str, NDArray[np.generic]]:
         """As named arrays, for the cache."""
@@ -42,6 +45,8 @@ class PairReadings:
             "change": self.change,
             "second_change": self.second_change,
             "resized": np.array(self.resized),
+            "features": self.features,
+            "own_features": self.own_features,
         }
 
     @classmethod
@@ -49,7 +54,8 @@ class PairReadings:
         """What ``pack`` made."""
         numbers = dict(zip(NUMBERS, np.asarray(packed["numbers"], np.float64).tolist(), strict=True))
         change, second = (np.asarray(packed[name], np.float64) for name in ("change", "second_change"))
-        return cls(numbers, change, second, bool(packed["resized"]))
+        features, own = (np.asarray(packed[name], np.float32) for name in ("features", "own_features"))
+        return cls(numbers, change, second, bool(packed["resized"]), features, own)
 
 
 def region_mask(
@@ -120,6 +126,10 @@ def read_pair(
     second: NDArray[np.float64],
     expected: NDArray[np.bool_],
     replaced: NDArray[np.bool_],
+    extractor: FeatureExtractor | None = None,
+    perceptual: PerceptualDistance | None = None,
+    *,
+    own: bool = True,
 ) -> PairReadings:
     """Compare two pictures.
 
@@ -132,7 +142,11 @@ def read_pair(
         From ``region_mask``: everything farther from it than ``CONTEXT_MARGIN`` is context.
     replaced : (H, W) bool
         From ``seen_mask``: along its edge lies the seam.
+    extractor, perceptual : optional
+    own : bool
+        Whether the features of before are wanted too.
     """
+    partner, scale = after, np.tile([after.shape[1] / before.shape[1], after.shape[0] / before.shape[0]], 2)
     resized = before.shape != after.shape
     if resized:
         size = (before.shape[1], before.shape[0])
@@ -144,4 +158,22 @@ def read_pair(
         numbers["n_context"] = float(context.n)
         numbers["seam"] = seam_visibility(after, replaced)
         numbers["seam_before"] = seam_visibility(before, replaced)
-    return PairReadings(numbers, box_change(before, after, faces), box_change(before, after, second), resized)
+        if perceptual is not None:
+            numbers["lpips"] = perceptual.distance(before, after, ~grown(expected, CONTEXT_MARGIN))
+    return PairReadings(
+        numbers,
+        box_change(before, after, faces),
+        box_change(before, after, second),
+        resized,
+        _features(extractor, partner, faces * scale),
+        _features(extractor if own else None, before, faces),
+    )
+
+
+def _features(
+    extractor: FeatureExtractor | None, view: NDArray[np.uint8], xyxy: NDArray[np.float64]
+) -> NDArray[np.float32]:
+    """(N, F) of the faces of a picture; (N, 0) without an extractor."""
+    if extractor is None or not len(xyxy):
+        return np.zeros((len(xyxy), 0), np.float32)
+    return extractor.features(face_crops(view, xyxy, extractor.size))

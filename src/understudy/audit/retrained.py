@@ -144,9 +144,7 @@ def retrain(
             x_mean, y_mean = x.mean(axis=0), y.mean(axis=0)
             white = within_whitening((x - x_mean) - (y - y_mean))
             probe, original = (probe - x_mean) @ white, (original - y_mean) @ white
-        parts.append(
-            (Faces(probe.astype(np.float32), new.subjects), Faces(original.astype(np.float32), known.subjects))
-        )
+        parts.append((Faces(probe, new.subjects), Faces(original, known.subjects)))
     return parts
 
 

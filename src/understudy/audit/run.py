@@ -18,6 +18,7 @@ from understudy.audit.gates import Gate, GateResult, judge
 from understudy.audit.how import HOW
 from understudy.audit.labels import JoinedLabels, LabelFormat, Labels, join_labels, read_labels
 from understudy.audit.sections import Inputs, Options, Section, Used, make_groupings, make_subjects
+from understudy.audit.sections_appearance import appearance_section
 from understudy.audit.sections_attributes import beautification_section, drift_section
 from understudy.audit.sections_fidelity import fidelity_section, residual_section, utility_section
 from understudy.audit.sections_identity import identity_section, merge, resemblance_section
@@ -35,6 +36,7 @@ SECTIONS: Mapping[str, Callable[[Inputs], Section]] = {
     "drift": drift_section,
     "beautification": beautification_section,
     "fidelity": fidelity_section,
+    "appearance": appearance_section,
     "utility": utility_section,
 }
 """The sections of a report in their order; one function each."""
@@ -129,13 +131,14 @@ def run_audit(
     cache = Cache(job.cache_folder, job.reader_record)
     reader = PairReader(job.readers, cache, regions, max_pixels=job.max_pixels)
     records, unreadable = _read(pairings.files, reader, job.n_workers, steps)
-    second = job.readers.second
+    second, people = job.readers.second, job.readers.people
     study = collect(
         records,
         regions=regions,
         detector=job.readers.detector.name,
         second=None if second is None else second.name,
         second_confidence=job.options.second_confidence,
+        people=None if people is None else people.name,
     )
     missing: dict[str, list[str]] = {}
     joined = _join(labels, study, missing)
@@ -149,6 +152,8 @@ def run_audit(
         labels=labels,
         joined=joined,
         second=second,
+        extractor=None if job.readers.extractor is None else job.readers.extractor.name,
+        perceptual=None if job.readers.perceptual is None else job.readers.perceptual.name,
     )
     whole = Section()
     for name, make in SECTIONS.items():

@@ -55,6 +55,10 @@ class Inputs:
     joined: JoinedLabels | None
     second: Detector | None = None
     """The second detector."""
+    extractor: str | None = None
+    """Name of the network whose features FID and KID compare."""
+    perceptual: str | None = None
+    """Name of the network of LPIPS."""
 
     @property
     def second_status(self) -> Status:

@@ -29,11 +29,14 @@ CONTEXT: Mapping[str, tuple[str, str]] = {
     "psnr_db": ("context_psnr", "dB"),
     "ssim": ("context_ssim", ""),
 }
-NOT_INSTALLED: Mapping[str, str] = {
-    "lpips": "a network of LPIPS",
-    "fid": "a feature extractor",
-    "kid": "a feature extractor",
+NO_PEOPLE = "run `understudy models pull yolox_nano`, then choose people=default"
+CHANGES: Mapping[str, tuple[str, str]] = {
+    "yaw": ("head_pose_change", ""),
+    "expression": ("expression_change", ""),
+    "mouth_opening": ("mouth_opening_change", "estimator=[skin_tone,head_pose,readouts,landmarks]"),
+    "eye_opening": ("eye_opening_change", "estimator=[skin_tone,head_pose,readouts,landmarks]"),
 }
+"""By the attribute that is read: the row of how much it changed on a face, and what reads it where nothing does."""
 
 
 def residual_section(inputs: Inputs) -> Section:
@@ -85,7 +88,7 @@ def _recognition(inputs: Inputs) -> tuple[Attack | None, NDArray[np.float64], fl
     """
     study = inputs.study
     ordered = sorted(inputs.attacks, key=lambda a: attack_status(inputs, a) is Status.SELECTED)
-    has_second = len(study.boxes) > 1
+    has_second = inputs.second is not None
     for attack in ordered:
         attacker, _ = build_attacker(inputs, attack)
         plan = replace(inputs.plan, n_boot=1)
@@ -184,7 +187,7 @@ def _by_group(
 
 
 def fidelity_section(inputs: Inputs) -> Section:
-    """What stayed: context, seams, keypoints."""
+    """What stayed: context, seams, keypoints, pose, expression, openings of mouth and eyes."""
 
     def make(section: Section) -> None:
         study = inputs.study
@@ -210,9 +213,8 @@ def fidelity_section(inputs: Inputs) -> Section:
             "seam_visibility", _mean(seam, pictures, inputs.plan), n, unit="log ratio", null=0.0, missing=len(seam) - n
         )
         _keypoints(section, inputs)
-        for metric, what in NOT_INSTALLED.items():
-            section.row(metric, NAN, 0, missing=len(pictures))
-            section.missing.append(f"{metric}: not measured, since {what} is not part of this audit")
+        for attribute in CHANGES:
+            _change(section, inputs, attribute)
         if study.n_resized:
             section.missing.append(
                 f"fidelity: {study.n_resized} pictures differ in size from their originals; their context cannot be "
@@ -246,14 +248,47 @@ def _keypoints(section: Section, inputs: Inputs) -> None:
     _grouped(section, inputs, "keypoint_nme", error, unit="face size", of=_mean)
 
 
+def _change(section: Section, inputs: Inputs, name: str) -> None:
+    """Mean change of a reading on a face, whichever way; of a category: the share of faces that read otherwise."""
+    metric, way_out = CHANGES[name]
+    read = next((a for a in inputs.study.attributes if a.info.name == name), None)
+    if read is None:
+        section.row(metric, NAN, 0, missing=inputs.study.n)
+        way = f": {way_out} does" if way_out else ""
+        section.missing.append(f"{metric}: not measured, since no estimator reads {name}{way}")
+        return
+    change = _changes(read.before, read.after, read.info.kind)
+    null = NAN if read.null is None else _nanmean(_changes(read.before, read.null, read.info.kind))
+    n, of = int(np.isfinite(change).sum()), _share if read.info.kind == "categorical" else _mean
+    section.row(
+        metric,
+        of(change, inputs.subjects, inputs.plan),
+        n,
+        attribute=read.info.estimator,
+        unit="share" if read.info.kind == "categorical" else read.info.unit,
+        null=null,
+        missing=inputs.study.n - n,
+    )
+
+
+def _changes(before: NDArray[np.generic], after: NDArray[np.generic], kind: str) -> NDArray[np.float64]:
+    a, b = np.asarray(before, np.float64), np.asarray(after, np.float64)
+    if kind == "categorical":
+        return np.where((a >= 0) & (b >= 0), (a != b).astype(np.float64), NAN)
+    return np.abs(b - a)
+
+
 def utility_section(inputs: Inputs) -> Section:
-    """Whether detectors still find what they found."""
+    """Whether detectors of faces and of people still find what they found."""
 
     def make(section: Section) -> None:
         study = inputs.study
         for name, (before, after) in study.boxes.items():
             n = sum(len(b.confidence) for b in before)
             section.row("average_precision", average_precision(before, after, inputs.plan), n, attribute=name)
+        if len(study.boxes) < 2 + (inputs.second is not None):
+            section.row("average_precision", NAN, 0, attribute="people")
+            section.missing.append("average_precision of people: not measured: " + NO_PEOPLE)
         lost = (~study.found_after).astype(float)
         null = NAN if study.found_null is None else float((~study.found_null).mean())
         section.row("face_lost_share", _share(lost, inputs.subjects, inputs.plan), study.n, unit="share", null=null)

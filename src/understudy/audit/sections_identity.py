@@ -15,7 +15,7 @@ from understudy.audit.grouping import group_gap
 from understudy.audit.impostors import Impostors
 from understudy.audit.reidentification import ClosedSet, Faces, found_blocks, search, search_parts
 from understudy.audit.reidentification_table import FAMILY, HEADS, Attacker, attacker_findings
-from understudy.audit.resampling import subject_index
+from understudy.audit.resampling import half_sample_interval, subject_index
 from understudy.audit.resemblance import effective_people, resemblance, resembling_share
 from understudy.audit.retrained import retrain
 from understudy.audit.sections import Inputs, Section, guarded
@@ -27,7 +27,6 @@ PLACED = "@place"
 """After an attacker's name: somebody points out to it the places of faces that it did not find."""
 N_ROC = 80
 """Points of a plotted curve."""
-FRECHET_DRAWS = 200
 CMC_LENGTH = 50
 
 
@@ -267,7 +266,10 @@ def _frechet(section: Section, inputs: Inputs, found: Embeddings, status: Status
     interval = Interval(value, NAN, NAN)
     index, n_subjects = subject_index(inputs.subjects[both])
     if n_subjects > 2 * inputs.options.minimum_n:
-        interval = _half_samples(before, after, index, n_subjects, value, inputs.plan.seed, inputs.plan.level)
+        interval = half_sample_interval(
+            lambda rows: frechet_distance(before[rows], after[rows]), value, index, n_subjects, inputs.plan
+        )
+        interval = Interval(value, max(interval.low, 0.0), interval.high)
     section.row(
         "frechet_distance",
         interval,
@@ -277,30 +279,3 @@ def _frechet(section: Section, inputs: Inputs, found: Embeddings, status: Status
         missing=inputs.study.n - n,
         status=Status.OK if status is Status.SELECTED else status,
     )
-
-
-def _half_samples(
-    before: NDArray[np.float32],
-    after: NDArray[np.float32],
-    index: NDArray[np.int64],
-    n_subjects: int,
-    value: float,
-    seed: int,
-    level: float,
-) -> Interval:
-    """Interval from halves of the people, its width scaled to all of them, around the value on everybody.
-
-    A bootstrap would draw people twice and so shrink the covariances; halves of the people do not.
-    """
-    rng = np.random.default_rng(seed)
-    samples = []
-    for _ in range(FRECHET_DRAWS):
-        chosen = np.zeros(n_subjects, np.bool_)
-        chosen[rng.permutation(n_subjects)[: n_subjects // 2]] = True
-        rows = chosen[index]
-        samples.append(frechet_distance(before[rows], after[rows]))
-    known = np.array(samples)[np.isfinite(samples)]
-    if len(known) < 2:
-        return Interval(value, NAN, NAN)
-    low, high = np.quantile(known - known.mean(), [(1 - level) / 2, (1 + level) / 2])
-    return Interval(value, max(value + float(low), 0.0), value + float(high))

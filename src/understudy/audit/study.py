@@ -186,12 +186,13 @@ class PairReader:
         first, second = pictures[0].view, pictures[1].view
         expected = region_mask(regions, before.xyxy, before.keypoints, before.size)
         replaced = seen_mask(first, second, expected) if first.shape == second.shape else expected
-        masks = (before.xyxy, before.second_xyxy, expected, replaced)
+        whole = (self.readers.extractor, self.readers.perceptual)
+        masks = (before.xyxy, before.second_xyxy, expected, replaced, *whole)
         pair = read_pair(first, second, *masks)
         self.cache.put(str(keys[0]), pair.pack())
         if still is None:
             return pair, None
-        null_pair = read_pair(first, still.view, *masks)
+        null_pair = read_pair(first, still.view, *masks, own=False)
         self.cache.put(str(keys[1]), null_pair.pack())
         return pair, null_pair
 

@@ -20,7 +20,7 @@ from understudy.audit.sections_identity import PLACED
 from understudy.audit.signing import load_private_key, sign_report
 from understudy.audit.table import Row, Status
 from understudy.cli import audit_verify
-from understudy.config.audit import audit_record, build_audit, choose_second, what_was_used
+from understudy.config.audit import audit_record, build_audit, choose_second, choose_where_here, what_was_used
 from understudy.config.compose import compose_config, read_flags
 from understudy.config.help import help_text
 from understudy.config.read import as_text, read
@@ -77,7 +77,7 @@ def run(arguments: Sequence[str]) -> int:
     folders = read(config, Audit, "audit")
     collections = open_collections(folders.before, folders.after, folders.null)
     used = what_was_used(collections["after"].manifest)
-    overrides = choose_second(flags.overrides, used)
+    overrides = choose_where_here(choose_second(flags.overrides, used))
     settings = read(compose_config("audit", overrides, flags.config_folder), Audit, "audit")
     key = _signing_key(settings)
     cv2.setNumThreads(1)  # the workers are the threads
@@ -118,7 +118,7 @@ def _progress(console: Console) -> Progress:
 
 def _steps(bar: Progress) -> Steps:
     reading = bar.add_task("read pictures", total=None)
-    counting = bar.add_task("count", total=8, visible=False)
+    counting = bar.add_task("count", total=9, visible=False)
 
     def pairs(done: int, total: int) -> None:
         bar.update(reading, completed=done, total=total)

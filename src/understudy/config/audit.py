@@ -25,6 +25,14 @@ from understudy.errors import ConfigError, UnderstudyError
 
 SECOND = ("yunet", "dlib_hog", "mtcnn")
 """Second detectors in the order in which they are tried; each is called as its family is."""
+PARTS = ("attacker", "detector", "second", "estimator", "people", "extractor", "perceptual")
+"""Settings of what reads pictures."""
+WHERE_HERE: Mapping[str, tuple[str, tuple[str, ...], tuple[str, ...]]] = {
+    "people": ("default", ("yolox_nano",), ()),
+    "extractor": ("inception_v3_torchvision", ("inception_v3_torchvision",), ("torch", "torchvision")),
+    "perceptual": ("lpips_alex", ("alexnet_torchvision", "lpips_alex"), ("torch", "torchvision")),
+}
+"""By group: what is chosen where its weights and packages are on this machine."""
 _PACKAGES = (
     "numpy",
     "scipy",
@@ -83,6 +91,17 @@ def _embedder_names(node: object) -> Iterator[str]:
             yield from _embedder_names(value)
 
 
+def choose_where_here(overrides: Sequence[str]) -> list[str]:
+    """The overrides with what is on this machine of ``WHERE_HERE``, unless they choose for themselves."""
+    chosen = {override.lstrip("+").partition("=")[0] for override in overrides}
+    more = [
+        f"{group}={choice}"
+        for group, (choice, weights, packages) in WHERE_HERE.items()
+        if group not in chosen and all(map(registry.is_here, weights)) and all(map(find_spec, packages))
+    ]
+    return [*overrides, *more]
+
+
 def choose_second(overrides: Sequence[str], used: Used) -> list[str]:
     """The overrides with a second detector that the anonymiser did not use, unless they choose one.
 
@@ -128,6 +147,9 @@ def build_audit(settings: Audit) -> AuditJob:
         second=build(settings.second, "second"),
         attacks=tuple(attacks.values()),
         estimators=tuple(estimators.values()),
+        people=build(settings.people, "people"),
+        extractor=build(settings.extractor, "extractor"),
+        perceptual=build(settings.perceptual, "perceptual"),
     )
     names = [attack.name for attack in readers.attacks]
     if len(set(names)) != len(names):
@@ -148,7 +170,7 @@ def build_audit(settings: Audit) -> AuditJob:
         cache_folder=_cache_folder(settings),
         reader_record={
             "understudy": __version__,
-            "parts": {key: getattr(settings, key) for key in ("attacker", "detector", "second", "estimator")},
+            "parts": {key: getattr(settings, key) for key in PARTS},
             "weights": digests,
         },
         max_pixels=settings.max_pixels,
@@ -206,11 +228,12 @@ def build_gates(nodes: Mapping[str, Any]) -> tuple[Gate, ...]:
 def audit_weights(settings: Audit, readers: Readers) -> dict[str, str]:
     """SHA-256 of every weight file that reads, by its name."""
     found: dict[str, str] = {}
-    for part in (*(attack.embedder for attack in readers.attacks), *readers.estimators):
+    whole = (readers.extractor, readers.perceptual)
+    for part in (*(attack.embedder for attack in readers.attacks), *readers.estimators, *whole):
         digests = getattr(part, "digests", None)
         if callable(digests):
             found |= digests()
-    for key in ("attacker", "detector", "second", "estimator"):
+    for key in PARTS:
         for name in named_weights(getattr(settings, key)):
             found[name] = registry.file_digest(registry.resolve(name))
     return dict(sorted(found.items()))
