@@ -7,7 +7,8 @@ import pytest
 from numpy.typing import NDArray
 
 from understudy.attributes.skin_tone import ita_bin, measure_ita
-from understudy.generate.tone import hold_skin_tone
+from understudy.color import lab
+from understudy.generate.tone import LARGEST_CHROMA, SKIN_HUE_DEG, hold_skin_hue, hold_skin_tone, toned
 from understudy.types import Attributes, Condition, Crop
 
 MASK = np.zeros((64, 64), np.bool_)
@@ -67,3 +68,42 @@ def test_a_bin_out_of_reach_is_approached_as_far_as_the_limit_allows() -> None:
     before = measure_ita(LIGHT, BOX, POINTS, np.ones(5, np.float32))
     after = measure_ita(hold_skin_tone(LIGHT, condition(5)), BOX, POINTS, np.ones(5, np.float32))
     assert after < before - 40
+
+
+def colour_of(pixels: NDArray[np.uint8]) -> tuple[float, float]:
+    """Hue angle in degrees and chroma of the skin."""
+    _, a, b = np.median(lab(pixels[24:40, 24:40].reshape(-1, 3)), axis=0)
+    return float(np.degrees(np.arctan2(b, a))), float(np.hypot(a, b))
+
+
+GREENISH = face(170, 165, 110)
+
+
+def test_a_face_that_a_lawn_has_tinted_gets_a_hue_that_skin_has() -> None:
+    assert colour_of(GREENISH)[0] > 90
+    held = hold_skin_hue(GREENISH, condition(None))
+    assert colour_of(held)[0] == pytest.approx(SKIN_HUE_DEG[1], abs=2)
+    np.testing.assert_array_equal(held[~MASK], GREENISH[~MASK])
+
+
+def test_a_hue_that_skin_has_stays_and_so_does_what_is_no_skin() -> None:
+    np.testing.assert_array_equal(hold_skin_hue(BROWN, condition(None)), BROWN)
+    blue = face(40, 60, 200)
+    np.testing.assert_array_equal(hold_skin_hue(blue, condition(None)), blue)
+
+
+def test_a_face_as_orange_as_its_hair_is_calmed() -> None:
+    orange = face(225, 120, 60)
+    assert colour_of(orange)[1] > LARGEST_CHROMA + 10
+    assert colour_of(hold_skin_hue(orange, condition(None)))[1] == pytest.approx(LARGEST_CHROMA, abs=2)
+
+
+@pytest.mark.parametrize("wanted", [1, 2, 3, 4])
+def test_a_reference_is_toned_into_the_bin_that_is_wanted(wanted: int) -> None:
+    made = toned(face(190, 145, 120), POINTS, np.ones(5, np.float32), wanted)
+    assert abs(tone_of(made) - wanted) <= (wanted == 4)  # brown lies beyond the largest change
+
+
+def test_a_reference_keeps_its_tone_where_none_is_wanted_or_no_keypoint_is_known() -> None:
+    for wanted, shown in ((None, np.ones(5)), (4, np.zeros(5))):
+        np.testing.assert_array_equal(toned(LIGHT, POINTS, shown, wanted), LIGHT)

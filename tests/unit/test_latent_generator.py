@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import shutil
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -14,9 +16,10 @@ pytest.importorskip("torch")
 
 from tests.tiny import make_tiny_face_model
 
+from understudy.diffusion.networks import load_config, save_config
 from understudy.errors import GenerationError, InvalidInputError, MissingWeightsError
 from understudy.export.parity import compare
-from understudy.generate.latent import LatentDiffusionGenerator, OnnxNetworks
+from understudy.generate.latent import LatentDiffusionGenerator, OnnxNetworks, coarser
 from understudy.types import ERASED, Attributes, Condition, Crop
 
 SIZE = 48
@@ -118,6 +121,27 @@ def test_a_folder_without_onnx_is_refused(folder: Path, tmp_path: Path) -> None:
         (tmp_path / name).write_bytes((folder / name).read_bytes())
     with pytest.raises(MissingWeightsError, match=r"encoder\.onnx"):
         LatentDiffusionGenerator(tmp_path)
+
+
+def test_a_crop_may_be_finer_than_the_networks(folder: Path, tmp_path: Path) -> None:
+    """With detail_scale 2 the generator takes crops of twice the side; a pixel that is partly erased is erased."""
+    fine = tmp_path / "fine"
+    shutil.copytree(folder, fine)
+    save_config(fine, replace(load_config(folder), detail_scale=2))
+    generator = LatentDiffusionGenerator(fine)
+    assert generator.crop_size == 2 * SIZE
+    small = _condition()
+    points = np.asarray(2 * small.keypoints, np.float32)
+    mask = np.kron(small.replace_mask, np.ones((2, 2), bool))
+    pixels = np.kron(small.context, np.ones((2, 2, 1), np.uint8)).astype(np.uint8)
+    large = Condition(Crop(pixels, mask, np.eye(2, 3)), points, np.ones(5, np.float32))
+    assert generator([large], [1])[0].pixels.shape == (2 * SIZE, 2 * SIZE, 3)
+    np.testing.assert_array_equal(
+        generator.prepare(large, 1)["planes"], LatentDiffusionGenerator(folder).prepare(small, 1)["planes"]
+    )
+    odd = mask.copy()
+    odd[24, 21] = True  # one pixel of four
+    assert coarser(pixels, odd, 2)[1][12, 10]
 
 
 def test_digests_name_every_file_in_use(folder: Path, generator: LatentDiffusionGenerator) -> None:

@@ -8,7 +8,9 @@ import pytest
 
 from understudy.diffusion.networks import load_references, save_references
 from understudy.diffusion.reference import (
+    BENDS,
     ReferenceBank,
+    bend_for,
     mirrored,
     mirrored_shape,
     shape_distance,
@@ -134,3 +136,56 @@ def test_detail_comes_from_the_reference_and_light_from_what_was_drawn() -> None
     assert made[31, 32, 0] < 0.72 * made[44, 32, 0]
     assert abs(float(made[44, 32, 0]) / made[44, 32, 2] - 2) < 0.15
     np.testing.assert_array_equal(transfer_detail(drawn, reference, cover, sigma_px=6, share=0.0), drawn)
+
+
+def test_a_bend_is_drawn_by_the_seed_and_is_the_same_on_both_sides() -> None:
+    """Eyes, brows and jaw's corners change alike; without strength there is none."""
+    first, again, other = (bend_for(seed, 0.2) for seed in (1, 1, 2))
+    assert first is not None
+    assert again is not None
+    assert other is not None
+    np.testing.assert_array_equal(first, again)
+    assert (first != other).any()
+    for right, left in ((0, 1), (4, 5), (6, 7)):
+        np.testing.assert_array_equal(first[right], first[left])
+    assert bend_for(1, 0.0) is None
+
+
+def test_a_nose_that_is_bent_wide_is_wide_and_the_eyes_stay_where_they_are() -> None:
+    """Two marks beside the nose move apart by about the magnification; the dots of the eyes do not move."""
+    picture = np.full((112, 112, 4), 90, np.uint8)
+    picture[..., 3] = 255
+    for x in (50, 62):
+        picture[57:60, x - 1 : x + 2, 0] = 255
+    for x in (40, 72):
+        picture[39:42, x - 1 : x + 2, 1] = 255
+    bend = np.zeros((len(BENDS), 2))
+    bend[2, 0] = 0.4
+    whole = np.array([56, 58, 300, 300, 0.0])
+    plain, bent = (warp(picture, FRONTAL, whole, FRONTAL.astype(float), 112, b)[0].astype(int) for b in (None, bend))
+
+    def spread(image: np.ndarray, channel: int) -> float:
+        columns = np.flatnonzero((image[..., channel] > 150).any(axis=0))
+        return float(columns.max() - columns.min())
+
+    assert spread(plain, 0) == pytest.approx(14, abs=1)
+    assert 15.5 < spread(bent, 0) < 20
+    assert spread(bent, 1) == pytest.approx(spread(plain, 1), abs=1)
+
+
+def test_a_reference_twice_as_fine_shows_the_same_at_twice_the_size() -> None:
+    """scale=2 has four pixels for each one, and the keypoints' dots at twice their places."""
+    bank = bank_of([FRONTAL], [[0]])
+    coarse, _ = bank.lay(0, False, FRONTAL, 112)
+    fine, cover = bank.lay(0, False, FRONTAL, 112, 2)
+    assert fine.shape == (224, 224, 3)
+    assert cover.shape == (224, 224)
+    halved = cv2.resize(fine, (112, 112), interpolation=cv2.INTER_AREA).astype(int)
+    assert np.abs(halved - coarse)[30:90, 30:90].mean() < 3
+
+
+def test_a_tag_that_weighs_more_decides_the_draw() -> None:
+    """With one picture left in the draw, the heavy tag's match is taken over the light tag's."""
+    bank = bank_of([FRONTAL, FRONTAL], [[0, 3], [3, 0]])
+    assert {bank.draw(s, FRONTAL, [0, 0], 1, weights=[0.2, 0.01])[0] for s in range(4)} == {0}
+    assert {bank.draw(s, FRONTAL, [0, 0], 1, weights=[0.01, 0.2])[0] for s in range(4)} == {1}

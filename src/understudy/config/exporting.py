@@ -126,13 +126,13 @@ def _conditions(settings: Export, source: Path) -> list[Condition]:
     """True crops of the calibration folder, or drawn ones."""
     config = load_config(source)
     if settings.calibration is None:
-        return drawn_conditions(settings.n_calibration, config.crop_size)
+        return drawn_conditions(settings.n_calibration, config.condition_size)
     return conditions_in(
         Path(settings.calibration),
         detector_for("centerface"),
         AttributePolicy(),
         n=settings.n_calibration,
-        crop_size=config.crop_size,
+        crop_size=config.condition_size,
         min_face_px=LatentDiffusionGenerator.min_face_px,
     )
 

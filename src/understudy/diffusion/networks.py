@@ -47,12 +47,24 @@ class ModelConfig:
     """Share of the fine structure that comes from the reference, where there is one."""
     detail_sigma_px: float = 5.0
     """What is finer than a blur of that width, px."""
+    detail_scale: int = 1
+    """How many times the networks' resolution a crop has: what is finer than theirs comes from the reference alone."""
     format: int = FORMAT
 
     @property
     def size(self) -> int:
         """Side of the latents, cells."""
         return self.crop_size // self.cell_px - 2 * self.margin_cells
+
+    tag_weights: tuple[float, ...] = ()
+    """For each of ``style_tags``, what one bin's difference counts when a reference is drawn."""
+    bend: float = 0.0
+    """How much a reference's shape is changed by the seed: standard deviation of a magnification."""
+
+    @property
+    def condition_size(self) -> int:
+        """Side of the crops that the generator is given and gives back, px."""
+        return self.crop_size * self.detail_scale
 
     @property
     def margin_px(self) -> int:

@@ -66,6 +66,7 @@ class ReferenceBank:
         keypoints: NDArray[np.floating] | None,
         wanted: Sequence[int | None] = (),
         n_least: int = 32,
+        weights: Sequence[float] = (),
     ) -> tuple[int, bool]:
         """Number of a picture and whether to mirror it: one of those that suit best, by the seed.
 
@@ -78,12 +79,15 @@ class ReferenceBank:
             One value for each tag; None = anything.
         n_least : int
             At least so many pictures stay in the draw.
+        weights : sequence of float
+            What one bin's difference of each tag counts beside the distance of shapes; ``TAG_WEIGHT`` where left out.
         """
         target = shape_of((self.mean_keypoints if keypoints is None else np.asarray(keypoints))[None])[0]
         distance = shape_distance(target, self._shapes)  # (2, N)
-        for column, value in zip(self.tags.T, wanted, strict=False):
+        counts = (*weights, *[TAG_WEIGHT] * len(self.tags.T))
+        for column, value, weight in zip(self.tags.T, wanted, counts, strict=False):
             if value is not None:
-                distance = distance + TAG_WEIGHT * np.where(column < 0, 1.0, np.abs(column - value))
+                distance = distance + weight * np.where(column < 0, 1.0, np.abs(column - value))
         flat = distance.reshape(-1)
         eligible = np.argsort(flat, kind="stable")[: min(n_least, flat.size)]
         random = np.random.Generator(np.random.Philox(np.random.SeedSequence([seed, 2])))
@@ -91,21 +95,67 @@ class ReferenceBank:
         return chosen % len(self), chosen >= len(self)
 
     def lay(
-        self, index: int, mirror: bool, keypoints: NDArray[np.floating] | None, size: int
+        self,
+        index: int,
+        mirror: bool,
+        keypoints: NDArray[np.floating] | None,
+        size: int,
+        scale: int = 1,
+        bend: NDArray[np.float64] | None = None,
     ) -> tuple[NDArray[np.uint8], NDArray[np.bool_]]:
         """A picture warped so that its keypoints lie at the wanted ones.
 
+        Parameters
+        ----------
+        index : int
+        mirror : bool
+        keypoints : (K, 2) px of a crop, optional
+            Where they are wanted; without, the mean keypoints.
+        size : int
+            Side of the crop, px.
+        scale : int
+            Pixels of the result for each of the crop, each way.
+        bend : (len(BENDS), 2), optional
+            How the shape of the subject is changed; see :func:`bend_for`.
+
         Returns
         -------
-        pixels : (size, size, 3) uint8
-        cover : (size, size) bool
+        pixels : (scale * size, scale * size, 3) uint8
+        cover : (scale * size, scale * size) bool
             Where the picture shows its subject.
         """
         picture, points, ellipse = self.picture(index), self.keypoints[index], self.ellipses[index]
         if mirror:
             picture, points, ellipse = mirrored(picture, points, ellipse)
         goal = self.mean_keypoints if keypoints is None else keypoints
-        return warp(picture, points, ellipse, np.asarray(goal, np.float64), size)
+        return warp(picture, points, ellipse, scale * np.asarray(goal, np.float64), scale * size, bend)
+
+
+BENDS: tuple[tuple[float, float, float], ...] = (
+    (-0.5, 0.0, 0.28), (0.5, 0.0, 0.28), (0.0, 0.45, 0.25), (0.0, 1.0, 0.30),
+    (-0.5, -0.3, 0.30), (0.5, -0.3, 0.30), (-0.75, 0.9, 0.40), (0.75, 0.9, 0.40), (0.0, 1.5, 0.40), (0.0, -0.8, 0.50),
+)  # fmt: skip
+"""Where a shape is changed: right eye, left eye, nose, mouth, brows, jaw's corners, chin, forehead, in widths between
+the eyes to the left and below their middle, along the face's own axes (one down = the mouth's middle), and how far it
+reaches."""
+_PAIRS = ((0, 1), (4, 5), (6, 7))
+_BEND_SHARE = np.array(
+    [[1.0, 1.0]] * 2 + [[1.2, 0.6], [0.0, 1.4]] + [[0.5, 1.0]] * 2 + [[1.2, 0.8]] * 2 + [[1, 1], [0.6, 0.6]]
+)
+
+
+def bend_for(seed: int, strength: float) -> NDArray[np.float64] | None:
+    """Magnification less one, across and along the face, at each of ``BENDS``, (len(BENDS), 2); None for strength 0.
+
+    Both sides are changed alike, so that a head stays a head. ``strength`` is a standard deviation.
+    """
+    if not strength:
+        return None
+    random = np.random.Generator(np.random.Philox(np.random.SeedSequence([seed, 3])))
+    amount = np.clip(random.normal(0, strength, (len(BENDS), 2)), -2 * strength, 2 * strength) * _BEND_SHARE
+    for right, left in _PAIRS:
+        amount[left] = amount[right]
+    return np.asarray(amount, np.float64)
 
 
 MIRRORED = (1, 0, 2, 4, 3)
@@ -148,6 +198,7 @@ def warp(
     ellipse: NDArray[np.floating],
     goal: NDArray[np.float64],
     size: int,
+    bend: NDArray[np.float64] | None = None,
 ) -> tuple[NDArray[np.uint8], NDArray[np.bool_]]:
     """A picture moved so that its keypoints come to lie at others: a similarity, and a smooth rest.
 
@@ -159,6 +210,8 @@ def warp(
     ellipse : (5,) px of the picture
     size : int
         Side of the result, px.
+    bend : (len(BENDS), 2), optional
+        A further change of shape about eyes, nose, mouth, brows, jaw and forehead of five keypoints.
 
     Returns
     -------
@@ -177,6 +230,7 @@ def warp(
     weights = np.linalg.solve(kernel + _RIDGE * np.eye(len(target)), rest)
     ys, xs = np.mgrid[0:size, 0:size]
     z = xs + 0.5 + 1j * (ys + 0.5)
+    z = z if bend is None or len(goal) != len(MIRRORED) else _bent(z, target, bend)
     bumps = np.exp(-(np.abs(z[..., None] - target) ** 2) / (2 * width**2))
     place = turn * (z - middle) + origin + bumps @ weights
     x, y = place.real - 0.5, place.imag - 0.5
@@ -189,6 +243,24 @@ def warp(
     within = (turned.real / float(ellipse[2])) ** 2 + (turned.imag / float(ellipse[3])) ** 2 <= 1
     shown = inside & within & (warped[..., 3] > 127)
     return np.ascontiguousarray(warped[..., :3]), np.asarray(shown, np.bool_)
+
+
+def _bent(z: NDArray[np.complex128], face: NDArray[np.complex128], bend: NDArray[np.float64]) -> NDArray[np.complex128]:
+    """Places (H, W) from where a bent face takes its pixels: near each of ``BENDS`` the picture is magnified."""
+    eyes, mouth = face[:2].mean(), face[3:].mean()
+    down = mouth - eyes
+    across = (
+        -1j * down * abs(face[1] - face[0]) / max(abs(down), 1e-9)
+    )  # to the left eye, as wide as the eyes' distance
+    across = across if ((face[1] - face[0]) * across.conj()).real >= 0 else -across
+    width = max(abs(across), 0.5 * abs(down))
+    moved = z.copy()
+    for (x, y, reach), (wide, tall) in zip(BENDS, bend, strict=True):
+        away = z - (eyes + x * across + y * down)
+        along = (away * down.conj()).real / max(abs(down) ** 2, 1e-9) * down
+        near = np.exp(-(np.abs(away) ** 2) / (2 * (reach * width) ** 2))
+        moved -= near * (wide / (1 + abs(wide)) * (away - along) + tall / (1 + abs(tall)) * along)
+    return np.asarray(moved, np.complex128)
 
 
 def transfer_detail(

@@ -24,9 +24,10 @@ from understudy.diffusion.networks import (
     pixels_from_network,
     pixels_to_network,
 )
-from understudy.diffusion.reference import transfer_detail
+from understudy.diffusion.reference import bend_for, transfer_detail
 from understudy.diffusion.sampler import sample
 from understudy.errors import GenerationError, InvalidInputError, MissingWeightsError
+from understudy.generate.tone import hold_skin_hue, toned
 from understudy.runtime.onnx import CPU, open_session
 from understudy.seeding import standard_normal
 from understudy.types import ERASED, Condition, Generated, OutcomeKind
@@ -234,8 +235,12 @@ class LatentDiffusionGenerator:
         places = keypoints if len(visibility) and (visibility > 0).all() else None
         wanted = asdict(condition.attributes)
         chosen_by = places if condition.anchor is None else condition.anchor[: config.n_keypoints]
-        index, mirror = self._references.draw(seed, chosen_by, [wanted.get(name) for name in config.style_tags])
-        return self._references.lay(index, mirror, places, config.crop_size - 2 * config.margin_px, scale)
+        tags = [wanted.get(name) for name in config.style_tags]
+        index, mirror = self._references.draw(seed, chosen_by, tags, weights=config.tag_weights)
+        size = config.crop_size - 2 * config.margin_px
+        laid, cover = self._references.lay(index, mirror, places, size, scale, bend_for(seed, config.bend))
+        goal = self._references.mean_keypoints if places is None else places
+        return toned(laid, scale * goal, np.ones(len(goal)), condition.attributes.skin_tone), cover
 
     def _one(self, condition: Condition, seed: int) -> Generated:
         given, networks, config = self.prepare(condition, seed), self.networks, self.config
@@ -261,7 +266,7 @@ class LatentDiffusionGenerator:
         drawn = condition.replace_mask.copy()
         drawn[inner, inner] = True
         pixels = np.where(drawn[..., None], made, condition.context)
-        return Generated(pixels, seed, self.n_steps)
+        return Generated(hold_skin_hue(pixels, condition), seed, self.n_steps)
 
 
 def coarser(

@@ -12,12 +12,14 @@ from understudy.diffusion.reference import ReferenceBank
 from understudy.errors import InvalidInputError
 from understudy.train.data import CropBank
 from understudy.train.records import Record
-from understudy.train.references import box_ellipse, reference_picture
+from understudy.train.references import box_ellipse, has_alpha, reference_picture
 
-SIDE_PX = 112
-REACH = 1.3
+SIDE_PX = 160
+REACH = 1.45
 """Side of what is kept, of the longer side of the face's box."""
-QUALITY = 93
+QUALITY = 84
+EVERYWHERE = 10.0
+"""Semi-axes in sides of the picture, where the picture's own alpha says what is shown."""
 FRONTAL = 0.1
 """Offset of the nose from the middle of the eyes, of their distance, up to which a face is frontal."""
 
@@ -35,7 +37,7 @@ def mean_keypoints(bank: CropBank) -> NDArray[np.float32]:
 
 
 def reference_bank(records: Sequence[Record], mean: NDArray[np.float32]) -> ReferenceBank:
-    """Pictures of plain subjects; where the foreground is not known, all of the face's ellipse counts as it.
+    """Pictures of plain subjects; what is shown of one is its own alpha, or else its foreground in the face's ellipse.
 
     Raises
     ------
@@ -71,5 +73,6 @@ def _cut(record: Record) -> tuple[NDArray[np.uint8], NDArray[np.float64], NDArra
     done, encoded = cv2.imencode(".webp", cv2.cvtColor(cut, cv2.COLOR_RGBA2BGRA), [cv2.IMWRITE_WEBP_QUALITY, QUALITY])
     if not done:
         raise InvalidInputError(f"{record.path} could not be encoded as a reference")
-    placed = np.array([*(scale * ellipse[:2] + move), *(scale * ellipse[2:4]), ellipse[4]])
+    axes = (EVERYWHERE * SIDE_PX,) * 2 if has_alpha(record) else scale * ellipse[2:4]
+    placed = np.array([*(scale * ellipse[:2] + move), *axes, ellipse[4]])
     return np.asarray(encoded, np.uint8).reshape(-1), record.keypoints * scale + move, placed

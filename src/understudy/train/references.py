@@ -20,12 +20,20 @@ TIGHT = 0.97
 
 def reference_picture(record: Record) -> NDArray[np.uint8]:
     """A record's picture with its foreground as the fourth channel, (H, W, 4); all of it where that is not known."""
+    if has_alpha(record):
+        return np.asarray(Image.open(record.path))
     rgb = np.asarray(Image.open(record.path).convert("RGB"))
     if record.foreground is None:
         alpha = np.full(rgb.shape[:2], 255, np.uint8)
     else:
         alpha = np.asarray(Image.open(record.foreground).convert("L"))
     return np.dstack([rgb, alpha])
+
+
+def has_alpha(record: Record) -> bool:
+    """Whether the picture itself says what may be shown of it."""
+    with Image.open(record.path) as picture:
+        return picture.mode == "RGBA"
 
 
 def box_ellipse(xyxy: NDArray[np.floating], scale: float = TIGHT) -> NDArray[np.float64]:
