@@ -1,4 +1,4 @@
-"""``understudy models list|pull NAME|verify``: which weights there are, where from, and whether they are whole."""
+"""``understudy models list|pull|verify``: which weights there are, under which licence, and whether they are whole."""
 
 from __future__ import annotations
 
@@ -9,17 +9,26 @@ from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, TimeR
 from rich.table import Table
 
 from understudy import weights
-from understudy.errors import ConfigError
+from understudy.config.licences import refuse_unless_accepted
+from understudy.config.needs import Needs, is_generator, needs_of
+from understudy.errors import ConfigError, MissingWeightsError, WeightsDigestError
+from understudy.hub.checkpoint import find_checkpoint, read_record, verify_checkpoint
+from understudy.hub.pull import pull_checkpoint
+from understudy.hub.registry import HubEntry, hub_entries, hub_entry, is_hub_name
 
 HELP = """usage: understudy models list
-       understudy models pull NAME [NAME ...]
+       understudy models pull NAME [NAME ...] [accept_licence=NAME] [from=REPOSITORY]
+       understudy models pull key=value [key=value ...]
        understudy models verify
 
 list    every entry of the registry: task, licence, training data, and whether it is on this machine
-pull    fetch weights into the cache, checked against their sha256
+pull    fetch into the cache: weights by name (checked against their sha256), a checkpoint of the hub by name (in its
+        pinned revision), all that a config of the group generator needs by the config's name, or all that the main job
+        needs with some settings (generator=sdxl_inpaint detector=thorough); from= is a mirror of one checkpoint
 verify  read every file that is here, and check its sha256
 
-UNDERSTUDY_MODELS names a folder with weight files of your own (a local mirror); it is looked at before the cache.
+UNDERSTUDY_MODELS names a folder with weight files and checkpoints of your own (a local mirror, such as a copy of what
+another machine pulled); it is looked at before the cache.
 """
 
 
@@ -28,12 +37,12 @@ def run(arguments: Sequence[str]) -> int:
     if not arguments or arguments[0] in {"-h", "--help"}:
         print(HELP, end="")
         return 0 if arguments else 1
-    action, names = arguments[0], arguments[1:]
-    if action == "list" and not names:
+    action, rest = arguments[0], arguments[1:]
+    if action == "list" and not rest:
         return show()
-    if action == "pull" and names:
-        return pull(names)
-    if action == "verify" and not names:
+    if action == "pull" and rest:
+        return pull(rest)
+    if action == "verify" and not rest:
         return verify()
     raise ConfigError(f"models takes 'list', 'pull NAME' or 'verify', got {' '.join(arguments)!r}")
 
@@ -45,33 +54,102 @@ def show() -> int:
         table.add_column(heading, overflow="fold", justify="right" if heading == "MB" else "left")
     here = {check.name: check.status for check in weights.verify()}
     for entry in weights.entries():
-        training = f"{entry.training_data}; {entry.note}" if entry.note else entry.training_data
         state = {"ok": "yes", "absent": "no"}.get(here[entry.name], here[entry.name])
+        training = _with_note(entry.training_data, entry.note)
         table.add_row(entry.name, entry.task, state, f"{entry.size / 1e6:.1f}", entry.licence, training)
+    for checkpoint in hub_entries():
+        table.add_row(*_hub_row(checkpoint))
     _console().print(table)
     return 0
 
 
-def pull(names: Sequence[str]) -> int:
-    """Fetch weights by name."""
+def _with_note(text: str, note: str) -> str:
+    return f"{text}; {note}" if note else text
+
+
+def _hub_row(entry: HubEntry) -> tuple[str, ...]:
+    """Cells of one checkpoint."""
+    state, size = "no", ""
+    try:
+        record = read_record(find_checkpoint(entry.name))
+        state = "yes"
+        size = "" if record is None else f"{sum(n for n, _ in record.files.values()) / 1e6:.1f}"
+    except MissingWeightsError:
+        pass
+    except WeightsDigestError:
+        state = "another revision"
+    licence = entry.licence if entry.commercial else f"{entry.licence}: needs accept_licence={entry.name}"
+    pinned = f"{entry.repo} @ {entry.revision[:8] if entry.revision else 'the revision of the first pull'}"
+    return entry.name, entry.task, state, size, licence, _with_note(f"{entry.training_data}; hub: {pinned}", entry.note)
+
+
+def pull(arguments: Sequence[str]) -> int:
+    """Fetch weights and checkpoints: by name, by config, or by settings."""
+    accept = _taken(arguments, "accept_licence")
+    mirror = _taken(arguments, "from")
+    own = [a for a in arguments if a.partition("=")[0] not in {"accept_licence", "from"}]
+    names = [a for a in own if "=" not in a]
+    overrides = [a for a in own if "=" in a]
+    if mirror is not None and (overrides or len(names) != 1 or not is_hub_name(names[0])):
+        raise ConfigError("from=REPOSITORY goes with the name of one checkpoint, such as sd15_inpaint")
+    if mirror is not None:
+        _pull_checkpoint(hub_entry(names[0]), accept, mirror)
+        return 0
     for name in names:
-        entry = weights.entry(name)
-        columns = (TextColumn("{task.description}"), BarColumn(), DownloadColumn(), TimeRemainingColumn())
-        console = Console(stderr=True)
-        with Progress(*columns, console=console, disable=not console.is_terminal) as progress:
-            task = progress.add_task(name, total=entry.size)
-
-            def advance(done: int, total: int, task: object = task, bar: Progress = progress) -> None:
-                bar.update(task, completed=done, total=total)  # type: ignore[arg-type]
-
-            path = weights.pull(name, progress=advance)
-        print(f"{name}: {path}")
+        if is_generator(name):
+            _pull_all(needs_of([f"generator={name}"]), accept)
+        elif is_hub_name(name):
+            _pull_checkpoint(hub_entry(name), accept, None)
+        else:
+            _pull_weights(weights.entry(name))
+    if overrides:
+        _pull_all(needs_of(overrides), accept)
     return 0
+
+
+def _taken(arguments: Sequence[str], key: str) -> str | None:
+    """The last value of a key, None where it is not given."""
+    return next((a.partition("=")[2] for a in reversed(arguments) if a.partition("=")[0] == key), None)
+
+
+def _pull_all(needs: Needs, accept: str | None) -> None:
+    for entry in needs.checkpoints:  # before anything is fetched
+        refuse_unless_accepted(entry, accept)
+    for name in needs.weights:
+        _pull_weights(weights.entry(name))
+    for entry in needs.checkpoints:
+        _pull_checkpoint(entry, accept, None)
+    for model, revision, variant in needs.hub_ids:
+        from understudy.generate.diffusers_load import model_folder, require_extra
+
+        require_extra()
+        print(f"{model}: {model_folder(model, revision=revision, variant=variant, local_files_only=False)}")
+
+
+def _pull_checkpoint(entry: HubEntry, accept: str | None, mirror: str | None) -> None:
+    refuse_unless_accepted(entry, accept)
+    print(f"{entry.name}: licence {entry.licence}")
+    folder = pull_checkpoint(entry.name, repo=mirror)
+    record = read_record(folder)
+    print(f"{entry.name}: {folder} ({'' if record is None else f'{record.repo} @ {record.revision}'})")
+
+
+def _pull_weights(entry: weights.Entry) -> None:
+    columns = (TextColumn("{task.description}"), BarColumn(), DownloadColumn(), TimeRemainingColumn())
+    console = Console(stderr=True)
+    with Progress(*columns, console=console, disable=not console.is_terminal) as progress:
+        task = progress.add_task(entry.name, total=entry.size)
+
+        def advance(done: int, total: int) -> None:
+            progress.update(task, completed=done, total=total)
+
+        path = weights.pull(entry.name, progress=advance)
+    print(f"{entry.name}: {path}")
 
 
 def verify() -> int:
     """Check every file; 1 where one that is here is not what the registry says."""
-    checks = weights.verify()
+    checks = [*weights.verify(), *(verify_checkpoint(entry) for entry in hub_entries())]
     table = Table(header_style="bold")
     for heading in ("name", "status", "where"):
         table.add_column(heading, overflow="fold")

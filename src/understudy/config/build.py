@@ -15,6 +15,7 @@ from understudy.batch.sources import printable
 from understudy.config.bundle import with_bundle
 from understudy.config.compose import compose_config
 from understudy.config.job import AnonymizeJob
+from understudy.config.licences import licence_record, require_licences
 from understudy.config.parts import PartBuilder
 from understudy.config.providers import providers_in_use, require_providers
 from understudy.config.read import read_anonymize
@@ -36,7 +37,7 @@ from understudy.weights import file_digest, is_here, resolve
 _PACKAGES = ("numpy", "Pillow", "opencv-python-headless", "onnxruntime", "hydra-core", "torch", "diffusers", "dlib-bin")
 _NOT_IN_FINGERPRINT = (
     *("input", "output", "state", "shard", "boxes", "runner", "resume", "debug", "max_pixels", "measure_encoding"),
-    *("logs", "metrics_file", "video"),
+    *("logs", "metrics_file", "video", "accept_licence"),
 )
 OF_BODIES = ("target", "body_context", "people", "body_generator", "body_guard", "body_residual")
 """Settings that matter where bodies are replaced."""
@@ -76,6 +77,7 @@ def build_job(settings: Anonymize) -> Built:
     ConfigError, MissingWeightsError, WeightsDigestError, MissingExtraError
         Nothing has been written then.
     """
+    require_licences(settings)
     build = PartBuilder()
     warnings: list[str] = []
     if settings.runtime.memory_mb is not None:
@@ -232,6 +234,7 @@ def run_record(settings: Anonymize, job: AnonymizeJob) -> dict[str, object]:
         "versions": {"understudy": __version__, "python": platform.python_version(), **dict(_versions())},
         "weights": weight_digests(settings, job),
         "providers": providers_in_use(job.pipeline),
+        "licences": licence_record(settings),
     }
     return {key: _printable(value) for key, value in record.items()}
 

@@ -119,6 +119,8 @@ class Anonymize:
     """The same for bodies."""
     metrics_file: str | None = None
     """Prometheus text file of rates and queue depths."""
+    accept_licence: str | None = None
+    """Name of a checkpoint whose licence does not allow every use, after you have read it."""
     debug: bool = False
     """Show the traceback of an error."""
     logs: Logs = field(default_factory=Logs)
@@ -274,6 +276,8 @@ class Serve:
     """Seconds until its body must be here, and until an answer must have been fetched."""
     stop_s: float = 30.0
     """Seconds that the picture that is worked on is waited for at the end."""
+    accept_licence: str | None = None
+    """Name of a checkpoint whose licence does not allow every use, after you have read it."""
     seed: int = 0
     """Another seed gives other understudies."""
     mark: bool = True
