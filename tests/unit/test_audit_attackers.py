@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -218,3 +219,36 @@ def test_facenet_loads_the_published_form_of_state_dict_and_refuses_what_is_not_
     entry.sha256 = registry.file_digest(path)
     with pytest.raises(ConfigError, match="holds no InceptionResnetV1"):
         facenet.load_facenet(path)
+
+
+def test_facenet_s_own_network_attacks_from_a_mirror_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    torch = pytest.importorskip("torch")
+    facenet_pytorch = pytest.importorskip("facenet_pytorch")
+    from understudy import weights
+    from understudy.config.compose import compose_config
+    from understudy.config.parts import PartBuilder
+    from understudy.config.read import read
+    from understudy.config.schema import Audit
+    from understudy.embed.facenet import SIZE, TEMPLATE
+
+    torch.manual_seed(0)
+    network = facenet_pytorch.InceptionResnetV1(pretrained=None, classify=True, num_classes=11).eval()
+    path = tmp_path / "20180402-114759-vggface2.pt"
+    torch.save(network.state_dict(), path)  # the published file holds the classifier too
+    registered = weights.entry("facenet_vggface2")
+    entry = replace(registered, sha256=weights.file_digest(path))
+    monkeypatch.setattr(weights, "_registry", lambda: {"facenet_vggface2": entry})
+    monkeypatch.setenv(weights.MIRROR_VARIABLE, str(tmp_path))
+    assert (registered.file, registered.kind) == (path.name, "pickle")
+    settings = read(compose_config("audit", ["before=a", "after=b", "output=c", "attacker=[facenet]"]), Audit, "audit")
+    attack = PartBuilder()(settings.attacker, "attacker")["facenet"]
+    assert (attack.name, attack.metric) == ("facenet", "cosine")
+    view = np.random.default_rng(0).integers(0, 256, (SIZE, SIZE, 3)).astype(np.uint8)
+    points = np.asarray(TEMPLATE)[None] * SIZE
+    found = attack.embed(view, np.array([[0.0, 0, SIZE, SIZE]]), points, np.ones((1, 5)))
+    network.classify = False
+    with torch.inference_mode():
+        wanted = network((torch.from_numpy(view).permute(2, 0, 1)[None].float() - 127.5) / 128)
+    np.testing.assert_allclose(found, wanted.numpy(), atol=1e-4)
+    assert found.shape == (1, 512)
+    assert attack.embedder.digests() == {"facenet_vggface2": entry.sha256}
