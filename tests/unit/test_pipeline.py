@@ -144,7 +144,7 @@ def test_batches_are_padded_to_one_size() -> None:
     assert generator.batches == [4]
 
 
-@pytest.mark.parametrize("error", [GenerationError("nothing came"), RuntimeError("boom"), MemoryError()])
+@pytest.mark.parametrize("error", [GenerationError("nothing came"), RuntimeError("boom")])
 def test_a_generator_that_raises_ends_in_fill(error: Exception) -> None:
     source = picture()
     result = done(pipeline(generator=FailingGenerator(error)).replace([source], [faces((10, 10, 40, 50))])[0])
@@ -153,6 +153,25 @@ def test_a_generator_that_raises_ends_in_fill(error: Exception) -> None:
     assert type(error).__name__ in outcome.reason
     filled = result.native[result.replace_mask]
     assert (filled == filled[0]).all()
+
+
+def test_a_face_that_runs_out_of_memory_withholds_its_own_picture_and_no_other() -> None:
+    sources = [picture(f"{i}.png", seed=i) for i in range(2)]
+    found = [faces((10, 10, 40, 50)), faces((4, 4, 24, 30), (80, 50, 110, 90))]
+    bad = {region_seed(0, sources[0].digest, 0, 0)}
+    withheld, other = pipeline(generator=FailingGenerator(MemoryError(), bad)).replace(sources, found)
+    assert "0.png: out of memory for one region, in a batch of one" in str(withheld)
+    (untroubled,) = pipeline().replace(sources[1:], found[1:])
+    assert (done(other).native == done(untroubled).native).all()
+
+
+def test_in_a_film_a_face_that_runs_out_of_memory_is_filled() -> None:
+    from understudy.video.decide import one_attempt
+
+    filling = one_attempt(pipeline(generator=FailingGenerator(MemoryError())), scan=False)
+    result = done(filling.replace([picture()], [faces((10, 10, 40, 50))])[0])
+    assert result.outcomes[0].kind is OutcomeKind.FILLED
+    assert "out of memory" in result.outcomes[0].reason
 
 
 def test_a_generator_that_fails_on_one_face_leaves_its_neighbours_in_the_batch_alone() -> None:
