@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -15,19 +15,17 @@ from understudy.generate.fill import fill_color
 from understudy.geometry import (
     FaceShape,
     Region,
-    apply_affine,
     copy_under,
     crop_frame,
     cut_crop,
     face_shape,
-    invert_affine,
     shape_region,
     share_of,
-    size_of,
     united,
     without,
 )
 from understudy.guard import Reference
+from understudy.subject import CropSize, Subject, crop_window, drawing_order, head_shape, meet
 from understudy.types import (
     ERASED,
     Attributes,
@@ -44,46 +42,6 @@ _FILL_PX = 64
 """Side of the crop from which a fill takes its colour."""
 HOSTED = 0.5
 """A face of whose region a larger share lies in a body's region is drawn after that body, on top of it."""
-HEAD_GROWTH, HEAD_SHIFT = 1.4, 0.25
-"""Of a face's region, to that of the head with its hair: growth, and shift upwards over its half height."""
-CropSize = int | tuple[int, int]
-"""Side of a square crop, or height and width, px."""
-
-
-@dataclass(frozen=True)
-class Subject:
-    """One region of one picture, with what may travel from the person and what the guard remembers."""
-
-    index: int
-    xyxy: NDArray[np.float32]
-    keypoints: NDArray[np.float32]
-    visibility: NDArray[np.float32]
-    confidence: float
-    kind: Kind
-    shape: FaceShape
-    region: Region
-    attributes: Attributes
-    reference: Reference | None
-    found_by: str
-    seed_key: int
-    """What the region's seeds are drawn for: the index in a picture, the track in a film."""
-    anchor: NDArray[np.float32] | None = None
-    """Keypoints in the frame of a film by which its track was cast."""
-    fill: str = ""
-    """Why this region is filled without an attempt; empty where it is generated."""
-    person: int | None = None
-    """Number of the person in the picture; None where only faces are looked for."""
-
-    @property
-    def size_px(self) -> float:
-        """What a generator's least size is compared with: shorter side of a face's box, height of a body's, px."""
-        width, height = float(self.xyxy[2] - self.xyxy[0]), float(self.xyxy[3] - self.xyxy[1])
-        return height if self.kind is Kind.BODY else min(width, height)
-
-    def points_in(self, image_from_crop: NDArray[np.float64]) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
-        """Keypoints in crop px, and their visibility."""
-        points = apply_affine(invert_affine(image_from_crop), self.keypoints)
-        return points.astype(np.float32), self.visibility
 
 
 class Canvas:
@@ -102,6 +60,8 @@ class Canvas:
         self.subjects: list[Subject] = []
         self.outcomes: dict[int, Outcome] = {}
         self.error: UnderstudyError | None = None
+        self.behind: dict[int, set[int]] = {}
+        """For a body's index, those of the bodies that stand behind it."""
 
     def add(
         self,
@@ -152,40 +112,38 @@ class Canvas:
         height, width = self.union.shape
         return self.outline(found.xyxy[i], found.silhouette(i), height, width, also)
 
-    def drawn(self, subject: Subject) -> tuple[NDArray[np.uint8], NDArray[np.bool_]] | None:
-        """What the understudy of a body shows in the window of a face in it, and what of that is not known yet.
-
-        None where there is no such body.
-        """
-        hosts = self.hosts(subject)
-        if not hosts or self._outcome(hosts[-1]) is not OutcomeKind.REPLACED:
-            return None
+    def window(self, subject: Subject) -> tuple[NDArray[np.uint8], NDArray[np.bool_]]:
+        """What a subject's window shows now, and which of its pixels are not known yet; copies."""
         where = subject.region.slices
         return self.pixels[where].copy(), self.unknown[where].copy()
 
-    def lies_in_fill(self, subject: Subject) -> bool:
-        """Whether this is a face in a body that is filled."""
-        hosts = self.hosts(subject)
-        return bool(hosts) and self._outcome(hosts[-1]) is OutcomeKind.FILLED
-
-    def _outcome(self, subject: Subject) -> OutcomeKind | None:
-        outcome = self.outcomes.get(subject.index)
-        return None if outcome is None else outcome.kind
+    def host_outcome(self, subject: Subject) -> OutcomeKind | None:
+        """What became of the body in which a face lies, the last one that was drawn; None where there is none."""
+        hosts = {s.index for s in self.hosts(subject)}
+        drawn = [index for index in self.outcomes if index in hosts]
+        return self.outcomes[drawn[-1]].kind if drawn else None
 
     def separate(self) -> None:
-        """Take the heads of others out of each body's region: a face that is seen has nobody in front of it.
+        """Find out who stands before whom, and take the heads of others out of each body's region.
 
-        What is taken out of one region lies in that of the body to which the face belongs: nothing is left over.
+        A face that is seen has nobody in front of it: who has another one's face in their region stands behind. What is
+        taken out of one region lies in that of the body to which the face belongs: nothing is left over.
         """
-        heads = [(b, shape_region(head_shape(f.shape), *self.union.shape)) for f, b in self._joined()]
+        joined = self._joined()
+        heads = [(b.index, shape_region(head_shape(f.shape), *self.union.shape)) for f, b in joined]
+        sees = {b.index: {f.index for f, a in joined if a is not b and _lies_in(f, b)} for _, b in joined}
+        for face, front in joined:
+            for body in self.subjects:
+                if body.kind is Kind.BODY and body is not front and _lies_in(face, body):
+                    own = {f.index for f, a in joined if a is body}
+                    if not own & sees[front.index]:
+                        self.behind.setdefault(front.index, set()).add(body.index)
         for n, subject in enumerate(self.subjects):
-            if subject.kind is not Kind.BODY:
-                continue
-            own = [head for body, head in heads if body.index == subject.index]
-            others = [head for body, head in heads if body.index != subject.index]
-            region = without(subject.region, others, own)
-            if region is not subject.region and region.mask.any():
-                self.subjects[n] = replace(subject, region=region)
+            if subject.kind is Kind.BODY:
+                others = [head for body, head in heads if body != subject.index]
+                region = without(subject.region, others, [head for body, head in heads if body == subject.index])
+                if region is not subject.region and region.mask.any():
+                    self.subjects[n] = replace(subject, region=region)
 
     def _joined(self) -> list[tuple[Subject, Subject]]:
         """Faces with the bodies that they belong to."""
@@ -194,11 +152,10 @@ class Canvas:
         return [(face, bodies[face.person]) for face in faces if face.person in bodies]
 
     def hosts(self, subject: Subject) -> list[Subject]:
-        """Bodies in whose region a face lies, the one that is drawn last at the end."""
+        """Bodies in whose region a face lies."""
         if subject.kind is not Kind.FACE:
             return []
-        bodies = [s for s in self.subjects if s.kind is Kind.BODY and share_of(subject.region, s.region) > HOSTED]
-        return sorted(bodies, key=lambda s: (s.region.area, s.index))
+        return [s for s in self.subjects if s.kind is Kind.BODY and _lies_in(subject, s)]
 
     def erase(self, subjects: Sequence[Subject]) -> None:
         """Overwrite every pixel under the masks of these subjects."""
@@ -211,9 +168,7 @@ class Canvas:
     def waves(
         self, subjects: Sequence[Subject], window_of: Callable[[Subject], tuple[CropSize, float]]
     ) -> list[list[Subject]]:
-        """Order of replacement: smallest (farthest) first; who touches an earlier one's window comes a wave later.
-
-        A face in a body's region comes after that body.
+        """Subjects in their ``drawing_order``; who touches an earlier one's window comes a wave later.
 
         Parameters
         ----------
@@ -221,27 +176,22 @@ class Canvas:
         window_of : callable
             Size of a subject's crop, and how much larger than its region the window is.
         """
-        order = sorted(subjects, key=self._turn)
-        windows = {s.index: _crop_window(s.shape, *window_of(s)) for s in order}
+        order = drawing_order(subjects, self.behind, {s.index: self.hosts(s) for s in subjects})
+        windows = {s.index: crop_window(s.shape, *window_of(s)) for s in order}
         depth: dict[int, int] = {}
         waves: list[list[Subject]] = []
         for n, subject in enumerate(order):
             touching = [
                 depth[earlier.index]
                 for earlier in order[:n]
-                if _meet(windows[subject.index], earlier.region.window)
-                or _meet(windows[earlier.index], subject.region.window)
+                if meet(windows[subject.index], earlier.region.window)
+                or meet(windows[earlier.index], subject.region.window)
             ]
             depth[subject.index] = 1 + max(touching, default=-1)
             if depth[subject.index] == len(waves):
                 waves.append([])
             waves[depth[subject.index]].append(subject)
         return waves
-
-    def _turn(self, subject: Subject) -> tuple[int, int, int, int]:
-        hosts = self.hosts(subject)
-        last = hosts[-1] if hosts else subject
-        return last.region.area, last.index, int(bool(hosts)), subject.index
 
     def cut(self, subject: Subject, size: CropSize, context: float) -> Crop:
         """The subject's crop out of the canvas as it is now."""
@@ -317,7 +267,7 @@ class Canvas:
     def subjects_under(self, xyxy: NDArray[np.floating], kind: Kind) -> list[Subject]:
         """Subjects of a kind whose region meets a box."""
         x0, y0, x1, y1 = (float(v) for v in xyxy)
-        return [s for s in self.subjects if s.kind is kind and _meet((x0, y0, x1, y1), s.region.window)]
+        return [s for s in self.subjects if s.kind is kind and meet((x0, y0, x1, y1), s.region.window)]
 
     def margin_window(self, subject: Subject) -> tuple[tuple[slice, slice], NDArray[np.bool_]]:
         """Slices of the region's window with half its size around it, and the region's mask in there."""
@@ -331,6 +281,10 @@ class Canvas:
         return (rows, columns), mask
 
 
+def _lies_in(face: Subject, body: Subject) -> bool:
+    return share_of(face.region, body.region) > HOSTED
+
+
 def _erased_like(pixels: NDArray[np.uint8]) -> NDArray[np.uint8]:
     return np.full(pixels.shape, ERASED, np.uint8)
 
@@ -339,24 +293,3 @@ def _around(region: Region) -> FaceShape:
     """The upright shape that fills a region's window: where its crops are cut."""
     x0, y0, x1, y1 = region.window
     return FaceShape(((x0 + x1) / 2, (y0 + y1) / 2), ((x1 - x0) / 2, (y1 - y0) / 2), 0.0)
-
-
-def head_shape(face: FaceShape) -> FaceShape:
-    """Where the head of a face is, hair and all."""
-    (x, y), (a, b), roll = face.center, face.semi_axes, np.radians(face.roll_deg)
-    center = (float(x + np.sin(roll) * HEAD_SHIFT * b), float(y - np.cos(roll) * HEAD_SHIFT * b))
-    return FaceShape(center, (a * HEAD_GROWTH, b * HEAD_GROWTH), face.roll_deg)
-
-
-def _crop_window(shape: FaceShape, size: CropSize, context: float) -> tuple[float, float, float, float]:
-    high, wide = size_of(size)
-    if high == wide:
-        high = wide = 2
-    frame = crop_frame(shape, (high, wide), context)
-    corners = apply_affine(frame, np.array([[0, 0], [wide, 0], [0, high], [wide, high]], np.float64))
-    (x0, y0), (x1, y1) = corners.min(axis=0), corners.max(axis=0)
-    return float(x0), float(y0), float(x1), float(y1)
-
-
-def _meet(a: Sequence[float], b: Sequence[float]) -> bool:
-    return a[0] < b[2] and b[0] < a[2] and a[1] < b[3] and b[1] < a[3]

@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
 
 from understudy.attributes.policy import AttributePolicy
-from understudy.blend import MembraneBlender
-from understudy.canvas import Canvas, Subject
+from understudy.blend import MembraneBlender, laid_over
+from understudy.candidate import Candidate
+from understudy.canvas import Canvas
 from understudy.detect.base import Detector
 from understudy.errors import GenerationError, InvalidInputError, MemoryLimitError, RefusedImageError, UnderstudyError
 from understudy.generate.base import Generator, Obscurer, crop_shape
@@ -21,6 +22,7 @@ from understudy.guard import BodyGuard, FaceGuard, Reference, Verdict
 from understudy.imaging import composite_native
 from understudy.residual import ResidualScan
 from understudy.seeding import region_seed
+from understudy.subject import Subject
 from understudy.types import (
     AnonymizedImage,
     Attributes,
@@ -40,35 +42,21 @@ class PipelineSettings:
 
     run_seed: int = 0
     n_attempts: int = 3
-    """Candidates a region before it is filled."""
+    """Seeds that are tried for a region before it is filled."""
     context: float = 1.45
     """Side of the generator's window over the longer side of the region."""
     fill_out_of_memory: bool = False
     """Fill a region for which memory does not suffice, in place of withholding its picture."""
     body_context: float = 1.25
     """The same for bodies: size of the window over that of the region."""
+    n_candidates: int = 1
+    """Understudies that are made of a face; of those that the guard accepts, the one that matches best stays."""
 
     def __post_init__(self) -> None:
-        if self.n_attempts < 1:
-            raise InvalidInputError(f"n_attempts must be 1 or more, got {self.n_attempts}")
-
-
-@dataclass
-class _Candidate:
-    """One region on its way through the ladder."""
-
-    canvas: Canvas
-    subject: Subject
-    condition: Condition
-    image_from_crop: NDArray[np.float64]
-    generator: Generator
-    drawn: tuple[NDArray[np.uint8], NDArray[np.bool_]] | None = None
-    """What a body's understudy shows where this face will be, and which of its pixels wait for somebody else."""
-    attempt: int = 0
-    how: Mapping[str, float] = field(default_factory=dict)
-    """Where memory did not suffice for the generator's batch size: the smaller one."""
-    reason: str = ""
-    readings: Mapping[str, float | str] = field(default_factory=dict)
+        if self.n_attempts < 1 or self.n_candidates < 1:
+            raise InvalidInputError(
+                f"n_attempts and n_candidates must be 1 or more, got {self.n_attempts} and {self.n_candidates}"
+            )
 
 
 class Pipeline:
@@ -263,57 +251,58 @@ class Pipeline:
             for kind in Kind:
                 self._climb([c for c in candidates if c.subject.kind is kind], generator_of(generator, kind))
 
-    def _condition(self, canvas: Canvas, subject: Subject, generator: Generator) -> _Candidate:
-        drawn = canvas.drawn(subject)
+    def _condition(self, canvas: Canvas, subject: Subject, generator: Generator) -> Candidate:
+        before = canvas.window(subject)
         canvas.erase([subject])  # also what an overlapping neighbour put there: a region is generated and judged whole
         crop = canvas.cut(subject, crop_shape(generator), self._context(subject))
         points, shown = subject.points_in(crop.image_from_crop)
         if not self.policy.keypoints:
             shown = np.zeros_like(shown)
         condition = Condition(crop, points, shown, subject.attributes, subject.anchor, subject.kind)
-        return _Candidate(canvas, subject, condition, crop.image_from_crop, generator, drawn)
+        return Candidate(canvas, subject, condition, crop.image_from_crop, generator, before)
 
-    def _climb(self, candidates: list[_Candidate], generator: Generator) -> None:
+    def _climb(self, candidates: list[Candidate], generator: Generator) -> None:
         """The ladder: candidate, next seed, ..., fill."""
         waiting = []
         for candidate in candidates:
             side = candidate.subject.size_px
             if candidate.subject.fill:
                 self._fill(candidate.canvas, candidate.subject, candidate.subject.fill, 0, {})
-            elif candidate.canvas.lies_in_fill(candidate.subject):
+            elif candidate.canvas.host_outcome(candidate.subject) is OutcomeKind.FILLED:
                 self._fill(candidate.canvas, candidate.subject, "it lies in a body that is filled", 0, {})
             elif side < generator.min_face_px:
                 candidate.reason = f"too small for the generator: {side:.1f} px under {generator.min_face_px:.0f} px"
                 self._last_rung(candidate, 0)
             else:
                 waiting.append(candidate)
-        for attempt in range(self.settings.n_attempts):
+        for attempt in range(max(self.settings.n_attempts, self.settings.n_candidates)):
             refused = []
             for batch in _batches(waiting, generator.batch_size):
                 for candidate, made in zip(batch, self._generate(batch, generator, attempt), strict=True):
                     if not self._place(candidate, made, generator.outcome, attempt):
                         refused.append(candidate)
-            waiting = refused
+            last = attempt + 1 >= self.settings.n_candidates
+            waiting = [c for c in refused if not (last and c.put_best())]
         for c in waiting:
-            self._last_rung(c, self.settings.n_attempts)
+            self._last_rung(c, max(self.settings.n_attempts, self.settings.n_candidates))
 
-    def _last_rung(self, candidate: _Candidate, attempts: int) -> None:
+    def _last_rung(self, candidate: Candidate, attempts: int) -> None:
         """Solid fill; but a face that a body's understudy has already is left as it was drawn with that body."""
-        if candidate.drawn is None:
+        if candidate.canvas.host_outcome(candidate.subject) is not OutcomeKind.REPLACED:
             self._fill(candidate.canvas, candidate.subject, candidate.reason, attempts, candidate.readings)
             return
-        pixels, waits = candidate.drawn
+        pixels, waits = candidate.before
         reason = f"left as it was drawn with its body: {candidate.reason}"
         candidate.canvas.put(
             candidate.subject, pixels, OutcomeKind.REPLACED, attempts, reason, candidate.readings, waits
         )
 
-    def _seed(self, candidate: _Candidate, attempt: int) -> int:
+    def _seed(self, candidate: Candidate, attempt: int) -> int:
         digest = candidate.canvas.source.digest
         return region_seed(self.settings.run_seed, digest, candidate.subject.seed_key, attempt)
 
     def _generate(
-        self, batch: list[_Candidate], generator: Generator, attempt: int
+        self, batch: list[Candidate], generator: Generator, attempt: int
     ) -> list[Generated | UnderstudyError]:
         """One padded micro-batch; the failure of one is its value."""
         made = generate(generator, [c.condition for c in batch], [self._seed(c, attempt) for c in batch])
@@ -322,7 +311,7 @@ class Pipeline:
         return [one.result for one in made]
 
     def _place(
-        self, candidate: _Candidate, made: Generated | UnderstudyError, outcome: OutcomeKind, attempt: int
+        self, candidate: Candidate, made: Generated | UnderstudyError, outcome: OutcomeKind, attempt: int
     ) -> bool:
         """Judge one candidate and, where it is accepted, blend it into its canvas; what cannot be judged is refused."""
         if isinstance(made, MemoryLimitError) and not self.settings.fill_out_of_memory:
@@ -338,7 +327,7 @@ class Pipeline:
             candidate.reason, candidate.readings = f"it could not be judged: {type(error).__name__}: {error}", {}
             return False
 
-    def _judge_and_put(self, candidate: _Candidate, made: Generated, outcome: OutcomeKind, attempt: int) -> bool:
+    def _judge_and_put(self, candidate: Candidate, made: Generated, outcome: OutcomeKind, attempt: int) -> bool:
         """Whether a candidate was accepted; it is in its canvas then."""
         expected = candidate.condition.context.shape
         if made.pixels.shape != expected:
@@ -349,12 +338,18 @@ class Pipeline:
         held = hold_skin_tone(made.pixels, candidate.condition) if tone else made.pixels
         pixels = self.blender(canvas.pixels, canvas.unknown, subject.region, held, candidate.image_from_crop, made.seed)
         verdict = Verdict(True, "")
+        if made.cover is not None and subject.kind is Kind.BODY:
+            behind, unknown = candidate.before
+            pixels = laid_over(pixels, made.cover, candidate.image_from_crop, subject.region, behind, ~unknown)
         guard = self.body_guard if subject.kind is Kind.BODY else self.guard
         if guard is not None and subject.reference is not None and outcome is OutcomeKind.REPLACED:
             size = crop_shape(candidate.generator)
             looked_at, mask = canvas.preview(subject, pixels, candidate.image_from_crop, size)
             verdict = guard.judge(subject.reference, looked_at, mask)
         candidate.readings, candidate.reason = {**verdict.readings, **candidate.how}, verdict.reason
+        if verdict.accepted and tone and 1 < self.settings.n_candidates > attempt:
+            candidate.keep(candidate.accepted(self.policy, pixels, outcome, attempt))
+            return False  # others may match better
         if verdict.accepted:
             canvas.put(subject, pixels, outcome, attempt + 1, "", candidate.readings)
         return verdict.accepted
@@ -395,6 +390,6 @@ class Pipeline:
         return found
 
 
-def _batches(items: list[_Candidate], size: int) -> Iterator[list[_Candidate]]:
+def _batches(items: list[Candidate], size: int) -> Iterator[list[Candidate]]:
     for start in range(0, len(items), size):
         yield items[start : start + size]

@@ -347,11 +347,18 @@ class Generated:
     pixels: NDArray[np.uint8]  # (H, W, 3)
     seed: int
     n_steps: int
+    cover: NDArray[np.bool_] | None = None  # (H, W)
+    """Where a body's understudy itself is; elsewhere it may show who was drawn behind it. None = everywhere."""
 
     def __post_init__(self) -> None:
         _require(
             self.pixels.ndim == 3 and self.pixels.shape[2] == 3 and self.pixels.dtype == np.uint8,
             f"pixels must be (H, W, 3) uint8, got {self.pixels.shape} {self.pixels.dtype}",
+        )
+        cover = self.cover
+        _require(
+            cover is None or (cover.shape == self.pixels.shape[:2] and cover.dtype == np.bool_),
+            f"cover must be bool of shape {self.pixels.shape[:2]}, got {None if cover is None else cover.shape}",
         )
         _freeze(self.pixels)
 

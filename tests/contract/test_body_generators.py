@@ -15,7 +15,6 @@ from tests.people_scenes import Person, people
 from understudy.attributes.policy import AttributePolicy
 from understudy.blend import MembraneBlender
 from understudy.blend.silhouette import Outline
-from understudy.canvas import head_shape
 from understudy.config.compose import compose_config
 from understudy.config.parts import PartBuilder
 from understudy.config.read import read_anonymize
@@ -25,6 +24,7 @@ from understudy.generate.by_kind import ByKind
 from understudy.geometry import face_shape, shape_region, union_mask
 from understudy.imaging import decode, encode
 from understudy.pipeline import Pipeline, PipelineSettings
+from understudy.subject import head_shape
 from understudy.types import (
     AnonymizedImage,
     Attributes,

@@ -8,8 +8,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from understudy.attributes.head_pose import estimate_yaw_deg, yaw_bin
-from understudy.attributes.probe import PROBE, AttributeProbe
-from understudy.attributes.skin_tone import ita_bin, measure_ita
+from understudy.attributes.probe import PROBE, AttributeProbe, ProbeReading
+from understudy.attributes.skin_tone import N_SKIN_TONES, ita_bin, measure_ita
 from understudy.errors import ConfigError, InvalidInputError
 from understudy.types import Attributes
 
@@ -92,14 +92,41 @@ class AttributePolicy:
             yaw = estimate_yaw_deg(keypoints, visibility, xyxy)
             found["head_pose"] = None if yaw is None else yaw_bin(yaw)
         if self.probe is not None and min(xyxy[2] - xyxy[0], xyxy[3] - xyxy[1]) >= self.min_face_px:
-            reading = self.probe.read(view, xyxy, keypoints, visibility)
-            likely = {
-                "age_group": reading.age_groups(),
-                "expression": reading.expression,
-                "perceived_gender_expression": reading.gender_expressions(),
-            }
+            likely = _likely(self.probe.read(view, xyxy, keypoints, visibility))
             found |= {name: self._likeliest(likely[name]) for name in PROBED if name in self.keep}
         return Attributes(**found)
+
+    def mismatch(
+        self,
+        wanted: Attributes,
+        view: NDArray[np.uint8],
+        xyxy: NDArray[np.floating],
+        keypoints: NDArray[np.floating],
+        visibility: NDArray[np.floating],
+    ) -> float:
+        """How far a face's own readings are from bins that are wanted: for each of them from 0 to 1, summed.
+
+        Skin tone counts by how many bins it is off, what the probe reads by the probability that it gives to other
+        bins; head pose is not judged, since it is given by the keypoints.
+
+        Parameters
+        ----------
+        wanted : Attributes
+        view : (H, W, 3) uint8 sRGB
+        xyxy : (4,) px
+        keypoints : (5, 2) px
+        visibility : (5,), 0 = absent
+        """
+        total = 0.0
+        if wanted.skin_tone is not None:
+            ita = measure_ita(view, xyxy, keypoints, visibility)
+            off = abs(ita_bin(ita) - wanted.skin_tone) if np.isfinite(ita) else N_SKIN_TONES - 1
+            total += off / (N_SKIN_TONES - 1)
+        if self.probe is not None:
+            likely = _likely(self.probe.read(view, xyxy, keypoints, visibility))
+            bins = {name: getattr(wanted, name) for name in PROBED}
+            total += sum(1 - float(likely[name][index]) for name, index in bins.items() if index is not None)
+        return total
 
     def digests(self) -> dict[str, str]:
         """SHA-256 of the probe's weights, where it is in use."""
@@ -109,3 +136,12 @@ class AttributePolicy:
         """The bin with the largest probability, unless that is too small."""
         best = int(probabilities.argmax())
         return best if probabilities[best] >= self.min_probability else None
+
+
+def _likely(reading: ProbeReading) -> dict[str, NDArray[np.float64]]:
+    """Probability of every bin of every attribute that the probe reads."""
+    return {
+        "age_group": reading.age_groups(),
+        "expression": reading.expression,
+        "perceived_gender_expression": reading.gender_expressions(),
+    }
