@@ -251,7 +251,7 @@ def png_source(pixels: np.ndarray) -> SourceImage:
     return replace(decode(data, "scene.png"), digest=bytes(range(32)))
 
 
-def pipeline_of(generator: Generator | Obscurer) -> Pipeline:
+def pipeline_of(generator: Generator | Obscurer, n_candidates: int = 1) -> Pipeline:
     """The pipeline without what compares with the original on purpose: no guard, no residual scan."""
 
     def no_detector(image: np.ndarray) -> Detections:
@@ -264,7 +264,7 @@ def pipeline_of(generator: Generator | Obscurer) -> Pipeline:
         blender=MembraneBlender(),
         residual=None,
         policy=AttributePolicy(),
-        settings=PipelineSettings(),
+        settings=PipelineSettings(n_candidates=n_candidates),
     )
 
 
@@ -311,6 +311,19 @@ def test_the_contract_runs_through_the_generator_and_not_only_through_the_fallba
     result = pipeline_is_identity_free(lambda _: generator, SCENES["two touching faces"])
     assert {outcome.kind for outcome in result.outcomes} == {generator.outcome}
     assert {outcome.reason for outcome in result.outcomes} == {""}
+
+
+def test_choosing_the_best_of_three_understudies_looks_at_nothing_of_the_person(parts: Callable) -> None:
+    found, files = scene_detections(SCENES["two touching faces"]), set()
+    union = scene_union(found)
+    background = cv2.resize(np.random.default_rng(3).integers(0, 256, (15, 18, 3), dtype=np.uint8), (WIDTH, HEIGHT))
+    for hidden in hidden_pixels((HEIGHT, WIDTH)):
+        source = png_source(np.where(union[..., None], hidden, background))
+        attributes = [Attributes(skin_tone=i) for i in range(len(found))]
+        (result,) = pipeline_of(parts("latent"), n_candidates=3).replace([source], [found], [attributes])
+        assert all("attribute_mismatch" in outcome.readings for outcome in result.outcomes)
+        files.add(encode(source, result.native).data)
+    assert len(files) == 1
 
 
 def as_stored(pixels: np.ndarray, stored: str) -> SourceImage:

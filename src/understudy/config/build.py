@@ -100,6 +100,7 @@ def build_job(settings: Anonymize) -> Built:
         settings=PipelineSettings(
             run_seed=settings.seed,
             n_attempts=settings.n_attempts,
+            n_candidates=settings.n_candidates,
             context=settings.context,
             body_context=settings.body_context,
         ),

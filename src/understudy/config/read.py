@@ -67,7 +67,7 @@ def read_anonymize(config: DictConfig) -> Anonymize:
         value = attrgetter(key)(settings)
         if value not in words:
             raise ConfigError(f"{key} must be one of {', '.join(words)}, got {value!r}")
-    for key, least in (("seed", 0), ("n_attempts", 1), ("max_pixels", 1)):
+    for key, least in (("seed", 0), ("n_attempts", 1), ("n_candidates", 1), ("max_pixels", 1)):
         if getattr(settings, key) < least:
             raise ConfigError(f"{key} must be {least} or more, got {getattr(settings, key)}")
     for key in ("context", "body_context"):

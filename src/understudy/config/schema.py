@@ -113,6 +113,8 @@ class Anonymize:
     """Larger pictures are refused."""
     n_attempts: int = 3
     """Seeds that are tried before a face is filled."""
+    n_candidates: int = 1
+    """Understudies that are made of each face; of those that the guard accepts, the one that matches best stays."""
     context: float = 1.45
     """Side of the generator's window over the longer side of the region."""
     body_context: float = 1.25
@@ -284,6 +286,8 @@ class Serve:
     """Declare in the picture's XMP that it was composited with generated parts."""
     n_attempts: int = 3
     """Seeds that are tried before a face is filled."""
+    n_candidates: int = 1
+    """Understudies that are made of each face; of those that the guard accepts, the one that matches best stays."""
     context: float = 1.45
     """Side of the generator's window over the longer side of the region."""
     debug: bool = False

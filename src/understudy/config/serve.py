@@ -42,7 +42,7 @@ def build_served_job(settings: Serve) -> Built:
     ConfigError, MissingWeightsError, WeightsDigestError, MissingExtraError
         ConfigError also for a generator that returns people as they were.
     """
-    for key, least in (("seed", 0), ("n_attempts", 1), ("max_pixels", 1)):
+    for key, least in (("seed", 0), ("n_attempts", 1), ("n_candidates", 1), ("max_pixels", 1)):
         if getattr(settings, key) < least:
             raise ConfigError(f"{key} must be {least} or more, got {getattr(settings, key)}")
     if not settings.context >= 1:

@@ -78,4 +78,6 @@ def run_film(settings: Anonymize, path: Path, built: Built, report: Report) -> F
 def load_parts(settings: Anonymize) -> Built:
     """Every part of the main job; the film's settings are checked first."""
     read_video(settings)
+    if settings.n_candidates > 1:
+        raise ConfigError(f"films: n_candidates=1 only (a track keeps one seed), got {settings.n_candidates}")
     return build_job(settings)

@@ -97,7 +97,7 @@ def one_attempt(pipeline: Pipeline, *, scan: bool) -> Pipeline:
         blender=pipeline.blender,
         residual=pipeline.residual if scan else None,
         policy=pipeline.policy,
-        settings=replace(pipeline.settings, n_attempts=1, fill_out_of_memory=True),
+        settings=replace(pipeline.settings, n_attempts=1, n_candidates=1, fill_out_of_memory=True),
     )
 
 
