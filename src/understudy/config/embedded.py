@@ -1,4 +1,4 @@
-"""Build the generator from one of the models that come with the package, or from a folder of the same form."""
+"""Build a generator from one of the models that come with the package, or from a folder of the same form."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Literal
 
 from understudy.errors import MissingWeightsError
+from understudy.generate.body_latent import BodyLatent
 from understudy.generate.latent import LatentDiffusionGenerator, Precision
 from understudy.weights import models_folder
 
@@ -50,3 +51,16 @@ def latent_diffusion(
         device=device,
         precision=precision,
     )
+
+
+def body_diffusion(
+    model: str,
+    *,
+    runtime: Literal["onnx", "torch"] = "onnx",
+    n_steps: int | None = None,
+    n_threads: int = 1,
+    providers: Sequence[str] = ("CPUExecutionProvider",),
+    device: str = "cpu",
+) -> BodyLatent:
+    """The generator of whole people by name or folder; see ``BodyLatent`` for the other arguments."""
+    return BodyLatent(model_folder(model), runtime, n_steps, n_threads=n_threads, providers=providers, device=device)

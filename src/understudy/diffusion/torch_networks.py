@@ -64,13 +64,15 @@ class TorchNetworks:
     folder : Path
     device : str
         "cpu", "cuda", ...
+    residual : bool, optional
+        Whether the denoiser's output is added to the context's latents; the folder's config says where left out.
     """
 
-    def __init__(self, folder: Path, device: str = "cpu") -> None:
+    def __init__(self, folder: Path, device: str = "cpu", *, residual: bool | None = None) -> None:
         autoencoder, unet = load_torch_parts(folder)
         self.autoencoder, self.unet = autoencoder.to(device), unet.to(device)
         self.device = device
-        self.residual = load_config(folder).residual
+        self.residual = load_config(folder).residual if residual is None else residual
 
     @torch.inference_mode()
     def encode(self, pixels: NDArray[np.float32]) -> NDArray[np.float32]:

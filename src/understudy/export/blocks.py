@@ -16,6 +16,19 @@ from torch import Tensor, nn
 
 from understudy.export.graph import Graph
 
+Size = int | tuple[int, int]
+"""Cells of a square picture's side, or height and width."""
+
+
+def sides(size: Size) -> tuple[int, int]:
+    """Height and width, cells."""
+    return (size, size) if isinstance(size, int) else size
+
+
+def resized(size: Size, ratio: float) -> Size:
+    """A size times a ratio."""
+    return int(size * ratio) if isinstance(size, int) else (int(size[0] * ratio), int(size[1] * ratio))
+
 
 def values_of(tensor: Tensor) -> NDArray[np.float32]:
     """A weight as a numpy array."""
@@ -53,40 +66,42 @@ def silu(graph: Graph, x: str) -> str:
     return graph.node("Mul", x, graph.node("Sigmoid", x))
 
 
-def group_norm(graph: Graph, layer: nn.GroupNorm, x: str, size: int, gain: str = "", offset: str = "") -> str:
+def group_norm(graph: Graph, layer: nn.GroupNorm, x: str, size: Size, gain: str = "", offset: str = "") -> str:
     """Group normalisation of (B, C, size, size); gain and offset, (B, C, 1, 1), in place of the layer's own."""
     n, groups = layer.num_channels, layer.num_groups
-    flat = graph.reshape(x, -1, groups, n // groups * size**2)
+    height, width = sides(size)
+    flat = graph.reshape(x, -1, groups, n // groups * height * width)
     ones, zeros = (graph.constant(np.full(groups, value, np.float32)) for value in (1, 0))
     normal = graph.node("InstanceNormalization", flat, ones, zeros, epsilon=float(layer.eps))
-    normal = graph.reshape(normal, -1, n, size, size)
+    normal = graph.reshape(normal, -1, n, height, width)
     gain = gain or graph.constant(values_of(layer.weight).reshape(1, n, 1, 1))
     offset = offset or graph.constant(values_of(layer.bias).reshape(1, n, 1, 1))
     return graph.node("Add", graph.node("Mul", normal, gain), offset)
 
 
-def residual_block(graph: Graph, block: Any, x: str, size: int, gain: str = "", offset: str = "") -> str:
+def residual_block(graph: Graph, block: Any, x: str, size: Size, gain: str = "", offset: str = "") -> str:
     """What ResnetBlock2D of diffusers does; what time and style say is in gain and offset."""
     h = convolve(graph, block.conv1, silu(graph, group_norm(graph, block.norm1, x, size)))
     h = convolve(graph, block.conv2, silu(graph, group_norm(graph, block.norm2, h, size, gain, offset)))
     return graph.node("Add", x if block.conv_shortcut is None else convolve(graph, block.conv_shortcut, x), h)
 
 
-def attention(graph: Graph, block: Any, x: str, size: int) -> str:
+def attention(graph: Graph, block: Any, x: str, size: Size) -> str:
     """Self-attention of diffusers over the cells, channels first throughout."""
     channels, heads = int(block.to_q.in_features), int(block.heads)
     width = channels // heads
+    rows, columns = sides(size)
     h = x if block.group_norm is None else group_norm(graph, block.group_norm, x, size)
     parts = (block.to_q, block.to_k, block.to_v)
     weight = np.concatenate([values_of(part.weight) for part in parts])[..., None, None]
     bias = np.concatenate([values_of(part.bias) for part in parts])
-    joint = graph.reshape(convolve_with(graph, h, weight, bias), -1, 3 * heads, width, size**2)
+    joint = graph.reshape(convolve_with(graph, h, weight, bias), -1, 3 * heads, width, rows * columns)
     query, key, value = graph.split(joint, [heads] * 3)  # each (B, heads, width, cells)
     query = graph.node("Mul", query, graph.constant(np.array(width**-0.5, np.float32)))
     turned = graph.node("Transpose", query, perm=[0, 1, 3, 2])
     share = graph.node("Softmax", graph.node("MatMul", turned, key), axis=-1)  # (B, heads, cells, cells)
     mixed = graph.node("MatMul", share, graph.node("Transpose", value, perm=[0, 1, 3, 2]))
-    mixed = graph.reshape(graph.node("Transpose", mixed, perm=[0, 1, 3, 2]), -1, channels, size, size)
+    mixed = graph.reshape(graph.node("Transpose", mixed, perm=[0, 1, 3, 2]), -1, channels, rows, columns)
     out = block.to_out[0]
     projected = convolve_with(graph, mixed, values_of(out.weight)[..., None, None], values_of(out.bias))
     return graph.node("Add", projected, x)
@@ -100,14 +115,14 @@ def double(graph: Graph, x: str) -> str:
     )
 
 
-def upsample(graph: Graph, layers: Any, x: str, size: int) -> tuple[str, int]:
+def upsample(graph: Graph, layers: Any, x: str, size: Size) -> tuple[str, Size]:
     """What Upsample2D of diffusers does, with convolution, where there is one."""
     for layer in layers or ():
-        x, size = convolve(graph, layer.conv, double(graph, x)), 2 * size
+        x, size = convolve(graph, layer.conv, double(graph, x)), resized(size, 2)
     return x, size
 
 
-def decode(graph: Graph, autoencoder: Any, latents: str, size: int) -> str:
+def decode(graph: Graph, autoencoder: Any, latents: str, size: Size) -> str:
     """``PatchAutoencoder.decode``: pictures (B, 3, 8 size, 8 size) of latents (B, C, size, size)."""
     decoder, linear = autoencoder.decoder, autoencoder.linear_decoder
     x = convolve(graph, decoder.conv_in, latents, edge=True)
@@ -187,7 +202,7 @@ def modulation(graph: Graph, unet: Any, embedded: str) -> list[tuple[str, str]]:
     return list(zip(*columns, strict=True))
 
 
-def denoise(graph: Graph, unet: Any, first: str, size: int, modulations: Sequence[tuple[str, str]]) -> str:
+def denoise(graph: Graph, unet: Any, first: str, size: Size, modulations: Sequence[tuple[str, str]]) -> str:
     """The UNet from behind its first convolution to the clean latents."""
     told = iter(modulations)
     x, skips = first, [first]
@@ -197,7 +212,7 @@ def denoise(graph: Graph, unet: Any, first: str, size: int, modulations: Sequenc
             x = x if attend is None else attention(graph, attend, x, size)
             skips.append(x)
         for layer in level.downsamplers or ():
-            x, size = convolve(graph, layer.conv, x), size // 2
+            x, size = convolve(graph, layer.conv, x), resized(size, 0.5)
             skips.append(x)
     middle = unet.mid_block
     x = residual_block(graph, middle.resnets[0], x, size, *next(told))

@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 from onnx import ModelProto
 
+from understudy.diffusion.body_model import BodyConfig
 from understudy.diffusion.networks import ModelConfig
 from understudy.diffusion.schedule import sampling_times
 from understudy.export import blocks
@@ -20,7 +21,7 @@ from understudy.export.graph import Graph
 class Parts:
     """A model on torch: what the graphs are made of."""
 
-    config: ModelConfig
+    config: ModelConfig | BodyConfig
     autoencoder: Any
     unet: Any
 
@@ -32,16 +33,17 @@ class Parts:
     @property
     def inputs(self) -> dict[str, tuple[int, ...]]:
         """Shape of every value that goes in or out, by its name, without the batch."""
-        config, n = self.config, self.config.size
-        latents = (config.latent_channels, n, n)
+        config = self.config
+        height, width = blocks.sides(config.size)
+        latents = (config.latent_channels, height, width)
         return {
-            "pixels": (3, n * config.cell_px, n * config.cell_px),
+            "pixels": (3, height * config.cell_px, width * config.cell_px),
             "latents": latents,
             "noisy": latents,
             "noise": latents,
             "context": latents,
             "clean": latents,
-            "planes": (self.n_planes, n, n),
+            "planes": (self.n_planes, height, width),
             "style": (blocks.embedding_size(self.unet),),
             "time": (),
         }

@@ -10,6 +10,7 @@ import onnx
 from onnx import ModelProto
 
 from understudy import __version__
+from understudy.diffusion.body_model import is_body, load_body_config
 from understudy.diffusion.networks import load_config
 from understudy.diffusion.torch_networks import WEIGHTS, load_torch_parts
 from understudy.errors import InvalidInputError
@@ -40,7 +41,7 @@ def load_parts(folder: Path) -> Parts:
     MissingWeightsError
         A safetensors file or the config is not there.
     """
-    config = load_config(folder)
+    config = load_body_config(folder) if is_body(folder) else load_config(folder)
     autoencoder, unet = load_torch_parts(folder)
     return Parts(config, autoencoder, unet)
 

@@ -24,6 +24,8 @@ POSE, SHAPE, SKIN, HAIR, FACE_HAIR, EYES, CLOTHES, WORN, COLOR = range(50, 59)
 """Streams of random numbers: a change of one part leaves the others as they were."""
 HAIR_SHARE = 0.3
 """Of the strands of a head that fills a picture."""
+HEADS_ONLY = ("hand", "medical_mask", "headscarf")
+"""Worn on heads that are rendered alone: a scarf's hull would reach down to the feet."""
 HIDDEN_M = 0.02
 """Skin further than this under cloth is left out, so that it does not come through."""
 
@@ -46,7 +48,7 @@ def build_dressed(model: FigureModel, persona: Persona, pose: Pose | None = None
     body = model.body
     if pose is None:
         pose = sample_pose(stream(POSE))
-    if persona.worn in ("hand", "medical_mask"):
+    if persona.worn in HEADS_ONLY:
         persona = replace(persona, worn="none")
     posed = pose_figure(model, persona, pose, stream(SHAPE))
     head = posed.head

@@ -18,15 +18,18 @@ from typing import Any, Literal
 import numpy as np
 from numpy.typing import NDArray
 
+from understudy.attributes.skin_tone import ita_bin
+from understudy.color import ita_deg
 from understudy.people.camera import WORLD_UP, Camera, head_pose_deg
 from understudy.people.cycles import Passes, Studio
 from understudy.people.develop import LUMINANCE, develop
 from understudy.people.dressed import Dressed, build_dressed
-from understudy.people.fields import Floats, unit
+from understudy.people.fields import Floats, srgb_from_linear, unit
 from understudy.people.figure import FigureModel, load_figure
 from understudy.people.light import Mix, Rig, sample_mixes, sample_rig
 from understudy.people.output import HeadResult, finished_heads, png_bytes, share_of, write_head
 from understudy.people.persona import age_group, dealt, gender_expression, generator, sample_persona
+from understudy.people.skin import tone_albedo
 
 CAMERA, RIG, DEVELOP, NOISE, CUT = range(70, 75)
 LAMP_DISTANCE_M = 6.0
@@ -137,6 +140,12 @@ def larger(rig: Rig) -> Rig:
     )
 
 
+def tone_bin(melanin: float) -> int:
+    """Bin of the skin tone that a persona's albedo has in white light: faces are too small here to measure it."""
+    rgb = np.rint(255 * srgb_from_linear(tone_albedo(np.array([melanin])))).astype(np.uint8)
+    return int(ita_bin(float(ita_deg(rgb)[0])))
+
+
 def body_rejection(picture: NDArray[np.uint8], seen: Sequence[bool]) -> str | None:
     """The rule that rejects a picture, or None."""
     solid = picture[..., 3] > 127
@@ -190,7 +199,7 @@ def render_person(model: FigureModel, index: int, settings: Settings) -> HeadRes
                     **persona.labels(), **mix.labels(),
                     **body_labels(dressed, camera, yaw, framing, points, seen, picture),
                     "file": name, "view": number, "kind": "body", "subject": f"{settings.seed}-{index}",
-                    "age_group": age_group(persona.age),
+                    "skin_tone": tone_bin(persona.melanin), "age_group": age_group(persona.age),
                     "perceived_gender_expression": gender_expression(persona.gender),
                 }
             )  # fmt: skip

@@ -112,7 +112,7 @@ def _importance(autoencoder: PatchAutoencoder, power: float) -> Tensor:
     return (importance / importance.square().mean().sqrt())[:, None, None]
 
 
-def _times(n: int, shift: float, random: torch.Generator) -> Tensor:
+def shifted_times(n: int, shift: float, random: torch.Generator) -> Tensor:
     """Times in (0, 1), shifted towards the noise.  (n,)"""
     time = torch.sigmoid(torch.randn(n, generator=random))
     return shift * time / (1 + (shift - 1) * time)
@@ -206,7 +206,7 @@ def _losses(bank: CropBank, latents: LatentBank, settings: DenoiserSettings, imp
         rows = torch.multinomial(chance, n, replacement=True, generator=random)
         planes = _planes(bank, rows.numpy(), settings, random)
         target, context = latents.target[rows].float(), latents.context[rows].float()
-        time = _times(len(rows), settings.shift, random)
+        time = shifted_times(len(rows), settings.shift, random)
         noise = torch.randn(target.shape, generator=random)
         noisy = torch.lerp(target, noise, time[:, None, None, None])
         style = _shaken(network.styles[torch.from_numpy(bank.subject)[rows]], settings, random)
