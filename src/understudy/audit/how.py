@@ -42,6 +42,10 @@ HOW: Mapping[str, str] = {
     "share_drift": "Share of a category after minus its share in the reference.",
     "mean_drift": "Mean of after minus reference, paired by face. p: paired t test on one mean a person.",
     "standardised_drift": "Mean difference over the standard deviation of the differences between people.",
+    "calibration_slope": "How much a reading of the originals moves where the label moves by 1, by least squares over "
+    "people; 1 reads as labelled, under 1 shrinks.",
+    "calibrated_drift": "mean_drift over calibration_slope: the drift in the labels' units. Not given where the "
+    "slope's interval holds 0. The slope is one between people; a change within a face may read otherwise.",
     "mean_abs_change": "Mean absolute difference between after and before; beside it: of the null edit.",
     "variance_ratio": "Variance after over variance of the reference: under 1, faces become alike.",
     "invalid_share": "Faces of which the attribute could not be read after; beside it: in the reference.",

@@ -107,6 +107,8 @@ METRICS: Mapping[str, Wording] = {
     "share_drift": Wording("drift", "Change of a share", "", signed=True),
     "mean_drift": Wording("drift", "Change of the mean", signed=True),
     "standardised_drift": Wording("drift", "Change of the mean, in standard deviations", signed=True),
+    "calibrated_drift": Wording("drift", "Change of the mean, in the labels' units", signed=True),
+    "calibration_slope": Wording("drift", "Reading over label (1: as labelled)", "as labelled"),
     "mean_abs_change": Wording("drift", "Mean size of the change"),
     "variance_ratio": Wording("drift", "Variance ratio (under 1: alike)", "no change"),
     "invalid_share": Wording("drift", "Readings that could not be made"),

@@ -9,6 +9,7 @@ from numpy.typing import NDArray
 
 from understudy.audit.beautification import PARTS
 from understudy.audit.beautification_table import beautification_findings
+from understudy.audit.calibration import calibrated_drift
 from understudy.audit.collect import Attribute
 from understudy.audit.drift import Readings, categorical_drift
 from understudy.audit.drift_table import categorical_findings_by_group, numeric_findings_by_group
@@ -159,8 +160,25 @@ def _agreement(section: Section, inputs: Inputs, attribute: Attribute, column: L
     status = attribute_status(inputs, attribute)
     if info.kind == "numeric":
         section.findings += numeric_findings_by_group(readings, (), inputs.plan, unit=info.unit, status=status)
+        _calibrated(section, inputs, attribute, said)
     else:
         section.findings += categorical_findings_by_group(readings, info.categories, (), inputs.plan, status=status)
+
+
+def _calibrated(section: Section, inputs: Inputs, attribute: Attribute, said: NDArray[np.float64]) -> None:
+    """Drift in the labels' units, with the slope that it was divided by."""
+    info, status = attribute.info, attribute_status(inputs, attribute)
+    reference = attribute.before if attribute.null is None else attribute.null
+    before, after, still = (np.asarray(s, np.float64) for s in (attribute.before, attribute.after, reference))
+    found = calibrated_drift(said, before, after, still, inputs.subjects, inputs.plan)
+    name, n, missing = info.name, found.n, inputs.study.n - found.n
+    section.row("calibration_slope", found.slope, n, attribute=name, null=1.0, missing=missing, status=status)
+    section.row("calibrated_drift", found.drift, n, attribute=name, unit=info.unit, missing=missing, status=status)
+    if not np.isfinite(found.drift.value):
+        section.missing.append(
+            f"calibrated_drift of {info.name}: the estimator's readings do not follow the labels "
+            f"(slope {found.slope.value:.2f}, {found.slope.low:.2f} to {found.slope.high:.2f})"
+        )
 
 
 def beautification_section(inputs: Inputs) -> Section:
