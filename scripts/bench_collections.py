@@ -233,7 +233,8 @@ def measure_speed(folder: Path, n: int = 96, rounds: int = 3) -> str:
     lines = [f"| {one:.2f} | {two:.2f} | {two / one:.2f} |" for one, two in rates]
     intro = (
         f"{n} JPEG of {TIMED_PX} px with a face each, every part of the main job with its defaults, one thread a "
-        f"network; turn by turn on one cluster, the first quarter of each run left out (networks are loaded then). {machine()}"
+        "network; turn by turn on one cluster, the first quarter of each run left out (networks are loaded then). "
+        f"{machine()}"
     )
     spread = f"median {middle:.2f} ({ratios[0]:.2f} to {ratios[-1]:.2f})"
     last = f"Speed-up of two actors over one: {spread}, target 1.7: {verdict}."

@@ -18,6 +18,7 @@ from understudy.errors import MissingExtraError, UnderstudyError
 
 T = TypeVar("T")
 
+N_STARTS = 3
 _LOOPBACK = "127.0.0.1"
 _QUIET = {
     "RAY_USAGE_STATS_ENABLED": "0",
@@ -61,29 +62,36 @@ def connected(settings: RaySettings) -> Iterator[None]:
     if ray.is_initialized():  # the caller's own
         yield
         return
-    folder = None if settings.address is not None else tempfile.mkdtemp(prefix="understudy-ray-")
-    try:
-        if folder is not None:
-            _start(settings, folder)
-        else:
+    folder = _start(settings) if settings.address is None else None
+    if settings.address is not None:
+        try:
             ray.init(address=settings.address, logging_level=logging.ERROR, log_to_driver=False)
-    except Exception as error:  # Ray raises plain exceptions, too
-        where = "on this machine" if settings.address is None else f"at {settings.address!r}"
-        _forget(folder)
-        raise ClusterError(f"no Ray cluster {where}: {error}") from error
+        except Exception as error:  # Ray raises plain exceptions, too
+            raise ClusterError(f"no Ray cluster at {settings.address!r}: {error}") from error
     try:
         yield
     finally:
         ray.shutdown()
-        _forget(folder)
+        if folder is not None:
+            shutil.rmtree(folder, ignore_errors=True)
 
 
-def _forget(folder: str | None) -> None:
-    if folder is not None:
-        shutil.rmtree(folder, ignore_errors=True)
+def _start(settings: RaySettings) -> str:
+    """A cluster of this machine; its folder. Ray gives itself half a minute, too little on a very busy machine."""
+    for attempt in range(N_STARTS):
+        folder = tempfile.mkdtemp(prefix="understudy-ray-")
+        try:
+            _start_in(settings, folder)
+        except Exception as error:  # as above
+            shutil.rmtree(folder, ignore_errors=True)
+            if attempt == N_STARTS - 1 or "timed out during startup" not in str(error):
+                raise ClusterError(f"no Ray cluster on this machine: {error}") from error
+        else:
+            return folder
+    raise AssertionError  # pragma: no cover - the last attempt returns or raises
 
 
-def _start(settings: RaySettings, folder: str) -> None:
+def _start_in(settings: RaySettings, folder: str) -> None:
     import ray
 
     needed = settings.max_actors * settings.actor_cpus + 2 * settings.max_tasks * settings.task_cpus
