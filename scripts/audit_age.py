@@ -23,6 +23,7 @@ from bench_audit import COMMIT
 
 from understudy.audit.cache import Cache
 from understudy.audit.resampling import Plan
+from understudy.audit.run import AuditJob
 from understudy.audit.statistics import Interval
 from understudy.audit.study import PairFiles, PairReader, PairRecord
 from understudy.audit.table import AuditTable, Row, adjusted_rows
@@ -37,7 +38,7 @@ MAY_MOVE = plants.PLANTS["age"].may_move | {
 """Written before the first run of this script: what a head that is really older may move besides its age."""
 
 
-def read_pairs(plain: Path, older: Path, work: Path) -> tuple[list[PairRecord], proofs.AuditJob]:
+def read_pairs(plain: Path, older: Path, work: Path) -> tuple[list[PairRecord], AuditJob]:
     """Every pair with a null edit of the plain picture."""
     job = proofs.build_job(work / "readings")
     reader = PairReader(job.readers, Cache(job.cache_folder, job.reader_record), None, max_pixels=proofs.MAX_PIXELS)
@@ -56,7 +57,7 @@ def read_pairs(plain: Path, older: Path, work: Path) -> tuple[list[PairRecord], 
 
 
 def findings(
-    records: Sequence[PairRecord], job: proofs.AuditJob, labels: Path, plan: Plan, sections: Sequence[str]
+    records: Sequence[PairRecord], job: AuditJob, labels: Path, plan: Plan, sections: Sequence[str]
 ) -> AuditTable:
     """The audit's rows on these pairs, p-values adjusted."""
     return AuditTable(adjusted_rows(proofs.findings_of(records, job, sections, plan=plan, labels=labels, groups=())))
@@ -103,7 +104,7 @@ def by_age(records: Sequence[PairRecord], ages: dict[str, float]) -> str:
     return ", ".join(parts)
 
 
-def power(records: Sequence[PairRecord], job: proofs.AuditJob, labels: Path, n: int) -> float:
+def power(records: Sequence[PairRecord], job: AuditJob, labels: Path, n: int) -> float:
     """Share of draws of n heads in which the drift of perceived age is found."""
     hits = 0
     for repeat in range(N_POWER):
@@ -145,8 +146,9 @@ def section(given: argparse.Namespace) -> str:
         f"draw the same but {given.years:g} years added (`--older {given.years:g}`); another JPEG of the plain picture "
         "is the null edit. "
         f"Perceived age by the default read-outs.\n\n" + "\n".join(lines) + "\n\n"
-        f"Slope of readings on true ages, between heads: {slope}. By age: {by_age(records, ages)}. Flagged besides and not on the list written before: "
-        f"{'; '.join(truth._say(r) for r in astray) or 'nothing'}. Power: found in {strength} heads, "
+        f"Slope of readings on true ages, between heads: {slope}. By age: {by_age(records, ages)}. "
+        f"Flagged besides and not on the list written before: {'; '.join(truth._say(r) for r in astray) or 'nothing'}. "
+        f"Power: found in {strength} heads, "
         f"{N_POWER} draws each.\n\nMade by `python scripts/audit_age.py` at commit {COMMIT}; {machine()}."
     )
 

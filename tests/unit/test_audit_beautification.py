@@ -11,7 +11,14 @@ import numpy as np
 import pytest
 
 from understudy.audit.aligned import TEMPLATE, align, similarity_to_template
-from understudy.audit.beautification import PARTS, WEIGHTS, beautification_index, measure, small_face
+from understudy.audit.beautification import (
+    PARTS,
+    USUAL_SPREAD,
+    WEIGHTS,
+    beautification_index,
+    measure,
+    small_face,
+)
 from understudy.audit.beautification_table import beautification_findings
 from understudy.audit.grouping import group_by
 from understudy.audit.resampling import Plan
@@ -310,8 +317,27 @@ def test_a_face_with_too_few_measured_parts_has_no_index() -> None:
     assert np.isnan(result.index[1])
 
 
-def test_two_faces_alone_have_no_spread_and_no_index(originals: list[dict[str, float]]) -> None:
-    assert np.isnan(beautification_index(originals[:2], originals[:2]).index).all()
+def test_few_faces_have_no_spread_of_their_own_and_take_the_usual_one(originals: list[dict[str, float]]) -> None:
+    few = beautification_index(originals[:1], originals[1:2])
+    usual = beautification_index(originals[:1], originals[1:2], spread=USUAL_SPREAD)
+    assert np.isfinite(few.index).all()
+    assert few.index == pytest.approx(usual.index)
+    assert set(USUAL_SPREAD) == set(PARTS)
+
+
+@pytest.mark.parametrize("n", [1, 3])
+def test_one_face_at_three_levels_of_retouch_ranks_in_their_order(
+    n: int, portraits: list[np.ndarray], originals: list[dict[str, float]]
+) -> None:
+    def retouched(picture: np.ndarray, dose: float) -> np.ndarray:
+        for edit in (smooth_skin, even_skin, symmetrise, enlarge_eyes):
+            picture = edit(picture, dose)
+        return picture
+
+    levels = [[measure(align(retouched(p, dose), KEYPOINTS)) for p in portraits[:n]] for dose in (0, 0.5, 1)]
+    middle = [beautification_index(levels[1], level).index.mean() for level in levels]
+    assert middle[0] < -0.05 < middle[1] < 0.05 < middle[2]
+    assert middle[1] == 0
 
 
 def test_without_an_age_estimator_youth_does_not_count(originals: list[dict[str, float]]) -> None:

@@ -77,6 +77,23 @@ MIN_SPREAD: Mapping[str, float] = {
     "youth": 3.0,
 }
 """Least spread of each part between people, so that a collection of like faces does not make a trifle large."""
+USUAL_SPREAD: Mapping[str, float] = {
+    "skin_smoothness": 0.40,
+    "wrinkle_reduction": 0.55,
+    "skin_evenness": 0.41,
+    "symmetry": 0.43,
+    "eye_contrast": 0.11,
+    "lip_contrast": 0.09,
+    "eye_size": 0.22,
+    "slimness": 0.12,
+    "averageness": 0.18,
+    "sharpness": 0.20,
+    "exposure": 0.11,
+    "youth": 13.0,
+}
+"""Spread of each part between 250 portraits of 320 px: for collections of too few people to have one of their own."""
+LEAST_PEOPLE = 8
+"""Faces under which a collection's own spread, and its mean face, say nothing."""
 LARGEST = 3.0
 """Towards this many spreads a part's share in the index levels off (as a hyperbolic tangent): none rules it alone."""
 MIN_WEIGHT = 0.5
@@ -290,7 +307,7 @@ def beautification_index(
         0 or more, by part; parts that it does not name have no weight.
     spread : mapping, optional
         Deviation of each part between people, where another collection's is to be used (the same one for after
-        and for the null edit). Without it: that of ``before``.
+        and for the null edit). Without it: that of ``before``, and ``USUAL_SPREAD`` with fewer than 8 faces.
 
     Returns
     -------
@@ -320,6 +337,6 @@ def beautification_index(
 
 
 def _between_people(values: NDArray[np.float64]) -> NDArray[np.float64]:
-    """(P,) robust deviation of each part between faces; NaN with fewer than three."""
-    columns = [column[np.isfinite(column)] for column in values.T]
-    return np.array([_spread(column) if len(column) >= 3 else NAN for column in columns])
+    """(P,) robust deviation of each part between faces; the usual one with fewer than ``LEAST_PEOPLE``."""
+    columns = {name: column[np.isfinite(column)] for name, column in zip(PARTS, values.T, strict=True)}
+    return np.array([_spread(c) if len(c) >= LEAST_PEOPLE else USUAL_SPREAD[name] for name, c in columns.items()])

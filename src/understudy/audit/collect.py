@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 import numpy as np
 from numpy.typing import NDArray
 
-from understudy.audit.beautification import PARTS
+from understudy.audit.beautification import LEAST_PEOPLE, PARTS
 from understudy.audit.estimators import NOT_READ
 from understudy.audit.faces import AttributeInfo, PictureFaces
 from understudy.audit.pairing import pair_faces
@@ -256,11 +256,11 @@ def _attributes(befores: Sequence[PictureFaces], afters: Stage, nulls: Stage | N
 def _parts(
     befores: Sequence[PictureFaces], afters: Stage, nulls: Stage | None
 ) -> tuple[NDArray[np.float64], NDArray[np.float64], NDArray[np.float64] | None]:
-    """(N, P) parts of each stage; averageness is the correlation with the mean face of before."""
+    """(N, P) parts of each stage; averageness is the correlation with the mean face of before, if there are enough."""
     smalls = np.concatenate([p.small for p in befores]).astype(np.float64)
     known = smalls[np.isfinite(smalls).all(axis=1)]
-    mean = known.mean(axis=0) if len(known) else np.zeros(smalls.shape[1])
-    mean /= max(float(np.linalg.norm(mean)), 1e-9)
+    mean = known.mean(axis=0) if len(known) >= LEAST_PEOPLE else np.full(smalls.shape[1], NAN)
+    mean /= max(float(np.linalg.norm(np.nan_to_num(mean))), 1e-9)
 
     def stage_of(stage: Stage) -> NDArray[np.float64]:
         parts = []
