@@ -18,6 +18,7 @@ from hydra.core.global_hydra import GlobalHydra
 from hydra.core.hydra_config import HydraConfig
 from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.errors import HydraException
+from hydra.types import RunMode
 from omegaconf.errors import OmegaConfBaseException
 
 from understudy import __version__
@@ -129,9 +130,10 @@ def run_jobs(arguments: Sequence[str], output: str, task: Task, config_folder: s
     try:
         hydra = Hydra.create_main_hydra2("understudy", create_config_search_path(str(configs_folder())))
         quoted = [*quote_paths(own), f"output={quote(output)}"]
-        swept = _swept(hydra, quoted)
+        overrides = [*quoted, *quiet, *folders, *for_hydra]
+        swept = _swept(hydra, quoted, overrides)
         function = partial(_run_one, tuple(own), swept, output, task, config_folder)
-        batches = hydra.multirun("anonymize", function, [*quoted, *quiet, *folders, *for_hydra], False)
+        batches = hydra.multirun("anonymize", function, overrides, False)
     except (HydraException, OmegaConfBaseException) as error:
         raise config_error(error, "anonymize") from error
     finally:
@@ -139,21 +141,30 @@ def run_jobs(arguments: Sequence[str], output: str, task: Task, config_folder: s
     return [job.return_value for batch in batches for job in batch]
 
 
+def has_launcher(name: str) -> bool:
+    """Whether a launcher's plugin is installed: joblib or submitit."""
+    return find_spec("hydra_plugins") is not None and find_spec(f"hydra_plugins.hydra_{name}_launcher") is not None
+
+
 def _require_launcher(arguments: Sequence[str]) -> None:
     for argument in arguments:
         key, _, value = argument.partition("=")
         if key.lstrip("+") == "hydra/launcher" and value in _LAUNCHERS:
             name = _LAUNCHERS[value]
-            if find_spec(f"hydra_plugins.hydra_{name}_launcher") is None:
+            if not has_launcher(name):
                 raise MissingExtraError(
                     f"hydra/launcher={value} needs hydra-{name}-launcher: run `pip install 'understudy[sweep]'`"
                 )
 
 
-def _swept(hydra: Hydra, quoted: Sequence[str]) -> tuple[str, ...]:
-    """Keys that name several values, in the order of the command line."""
-    overrides = OverridesParser.create(config_loader=hydra.config_loader).parse_overrides(list(quoted))
-    found = tuple(override.get_key_element() for override in overrides if override.is_sweep_override())
+def _swept(hydra: Hydra, quoted: Sequence[str], overrides: Sequence[str]) -> tuple[str, ...]:
+    """Keys that name several values: in the sweeper's params (as experiments have them), then on the command line."""
+    composed = hydra.compose_config("anonymize", list(overrides), RunMode.MULTIRUN, with_log_configuration=False)
+    params = composed.hydra.sweeper.get("params") or {}
+    texts = [*(f"{key}={value}" for key, value in params.items()), *quoted]
+    parsed = OverridesParser.create(config_loader=hydra.config_loader).parse_overrides(texts)
+    last = {override.get_key_element(): override.is_sweep_override() for override in parsed}
+    found = tuple(key for key, is_swept in last.items() if is_swept)
     if not found:
         raise ConfigError("a sweep (-m) needs a setting with several values, such as generator=fill,blur")
     return found
