@@ -123,7 +123,7 @@ class BodyLatent:
     def _one(self, condition: Condition, seed: int) -> Generated:
         laid, cover = self.lay(condition, seed)
         if self.networks is None:
-            return Generated(laid, seed, 0)
+            return Generated(laid, seed, 0, cover.copy())
         config, networks = self.config, self.networks
         planes = body_planes(
             condition.replace_mask[None],
@@ -142,7 +142,8 @@ class BodyLatent:
         values = networks.decode(latents)
         if not np.isfinite(values).all():
             raise GenerationError(f"the model's output for seed {seed} is not finite")
-        return Generated(self._joined(laid, cover, pixels_from_network(values)[0]), seed, self.n_steps)
+        joined = self._joined(laid, cover, pixels_from_network(values)[0])
+        return Generated(joined, seed, self.n_steps, cover.copy())
 
     def _joined(self, laid: NDArray[np.uint8], cover: NDArray[np.bool_], drawn: NDArray[np.uint8]) -> NDArray[np.uint8]:
         """What was drawn and what was laid, by the model's shares."""
