@@ -91,10 +91,10 @@ def test_whoever_is_seen_by_a_face_detector_is_not_drawn_from_behind(tmp_path: P
     points, shown = np.zeros((17, 2)), np.zeros(17)
     points[:3], shown[:3] = STICK[:3] * 1.6 + [14, 22], 1
     with_face = wanted_person(box_mask(60, 200), points, shown)
-    drawn = {bank.draw(seed, with_face, n_least=2)[0] for seed in range(8)}
+    drawn = {bank.draw(seed, with_face, n_least=2, n_most=2)[0] for seed in range(8)}
     assert drawn == {0}
     from_behind = wanted_person(box_mask(60, 200), *NOBODY)
-    assert {bank.draw(seed, from_behind, n_least=2)[0] for seed in range(8)} == {1}
+    assert {bank.draw(seed, from_behind, n_least=2, n_most=2)[0] for seed in range(8)} == {1}
 
 
 def test_a_cut_region_that_is_wide_gets_an_upper_body(tmp_path: Path) -> None:
@@ -103,7 +103,7 @@ def test_a_cut_region_that_is_wide_gets_an_upper_body(tmp_path: Path) -> None:
     wanted = wanted_person(mask, *NOBODY)
     assert wanted.cut
     bank = body_bank(people(tmp_path))
-    assert {bank.draw(seed, wanted, n_least=2)[0] for seed in range(8)} == {2}
+    assert {bank.draw(seed, wanted, n_least=2, n_most=2)[0] for seed in range(8)} == {2}
 
 
 def test_a_pose_is_met_by_the_least_squares_scale_and_move(tmp_path: Path) -> None:

@@ -26,8 +26,10 @@ LYING = 1.5
 """Width over height of a box from which on nobody stands or sits in it."""
 TAG_COSTS = (0.05, 0.03, 0.08)
 """Of one bin's difference in skin tone, age group and perceived gender expression."""
-SITTING_COST = 0.12
-"""Nobody brings a chair."""
+SITTING_COSTS = (0.6, 0.12)
+"""Of somebody who sits, in a box under half as wide as high, and in a wider one: nobody brings a chair."""
+NEARLY = 0.2
+"""Of the cost over the best one's, up to which a picture suits nearly as well."""
 MIN_POSE_POINTS = 6
 """Of body keypoints, with which a pose is chosen and not only a place."""
 
@@ -181,18 +183,24 @@ class BodyBank:
         else:
             placed = _by_box(box, int(self.framing[index]), wanted)
             placed = Placed(placed.cost + 0.10 * (abs(float(self.yaw_deg[index])) < 50), placed.scale, placed.move)
-        cost = placed.cost + SITTING_COST * bool(self.sitting[index])
+        seated = self.framing[index] == FULL and bool(self.sitting[index])
+        cost = placed.cost + seated * SITTING_COSTS[wanted.size[0] > 0.5 * wanted.size[1]]
         for tag, value, step in zip(self.tags[index], wanted.tags, TAG_COSTS, strict=False):
             if value is not None:
                 cost += step * (1.0 if tag < 0 else abs(int(tag) - value))
         return Placed(cost, placed.scale, placed.move)
 
-    def draw(self, seed: int, wanted: Wanted, n_least: int = 16) -> tuple[int, bool, Placed]:
-        """Number of a picture, whether to mirror it, and its place: one of those that suit best, by the seed."""
+    def draw(self, seed: int, wanted: Wanted, n_least: int = 6, n_most: int = 24) -> tuple[int, bool, Placed]:
+        """Number of a picture, whether to mirror it, and its place: one of those that suit best, by the seed.
+
+        ``n_least`` of them are in the draw, and up to ``n_most`` that suit nearly as well as the best.
+        """
         every = [(k % len(self), k >= len(self)) for k in range(2 * len(self))]
         placed = [self.place(index, mirror, wanted) for index, mirror in every]
-        order = np.argsort([p.cost for p in placed], kind="stable")
-        eligible = order[: min(n_least, len(order))]
+        costs = np.array([p.cost for p in placed])
+        order = np.argsort(costs, kind="stable")
+        n_near = int((costs <= costs.min() + NEARLY).sum())
+        eligible = order[: min(max(n_near, n_least), max(n_most, n_least), len(order))]
         random = np.random.Generator(np.random.Philox(np.random.SeedSequence([seed, 2])))
         chosen = int(eligible[random.integers(0, len(eligible))])
         return (*every[chosen], placed[chosen])
@@ -223,14 +231,14 @@ def _by_face(
     anchor = NOSE if wanted.shown[NOSE] else slice(LEFT_EYE, RIGHT_EYE + 1)
     goal, own = wanted.keypoints[anchor].reshape(-1, 2).mean(axis=0), points[anchor].reshape(-1, 2).mean(axis=0)
     (wide, high), (x0, _, x1, y1) = wanted.size, wanted.xyxy
-    hidden = 0.6 * (1 - float(shown[anchor].mean()) if isinstance(anchor, slice) else float(not shown[anchor]))
+    hidden = 1.5 * (1 - float(shown[anchor].mean()) if isinstance(anchor, slice) else float(not shown[anchor]))
     by_box = max(y1 - goal[1], 0.2 * high) / max(float(box[3] - own[1]), 1.0)
     by_eyes, turned = by_box, 0.0
     if wanted.shown[LEFT_EYE] and wanted.shown[RIGHT_EYE] and wanted.shown[NOSE]:
         spread, own_spread = _face_size(wanted.keypoints), _face_size(points)
         by_eyes = spread / max(own_spread, 0.5)
         turned = abs(_face_turn(wanted.keypoints) - _face_turn(points))
-        hidden += 0.3 * (2 - float(shown[LEFT_EYE]) - float(shown[RIGHT_EYE]))
+        hidden += 0.8 * (2 - float(shown[LEFT_EYE]) - float(shown[RIGHT_EYE]))
     ends_below = wanted.cut or framing == UPPER
     scale = by_eyes if ends_below else by_box
     scale = float(np.clip(scale, 0.6 * by_box, 2.2 * by_box)) if ends_below else scale
@@ -243,7 +251,7 @@ def _by_face(
     width_off = abs(np.log(max(scale * (left + right), 1.0) / wide))
     shift = abs((goal[0] - scale * left) - x0) + abs((goal[0] + scale * right) - x1)
     blurred = np.log(max(scale / 1.3, 1.0))
-    cost = hidden + 1.2 * missing + 0.25 * reach + 0.5 * width_off + 0.7 * shift / wide + 0.35 * turned + blurred
+    cost = hidden + 1.2 * missing + 0.25 * reach + 0.5 * width_off + 0.7 * shift / wide + 0.8 * turned + blurred
     return Placed(cost, (scale, scale), (float(goal[0] - scale * own[0]), float(goal[1] - scale * own[1])))
 
 

@@ -9,9 +9,8 @@ from numpy.typing import NDArray
 from understudy.types import ERASED
 
 SIGMAS_PX = (3.0, 9.0, 27.0, 81.0)
-FADE_PX = 7.0
+FADE_PX = 6.0
 """Depth into the region at which mirrored texture has given way to smooth colour, by a factor e."""
-MAX_STRIP_PX = 24
 
 
 def smooth_surroundings(pixels: NDArray[np.uint8], unknown: NDArray[np.bool_]) -> NDArray[np.float32]:
@@ -43,9 +42,9 @@ def smooth_surroundings(pixels: NDArray[np.uint8], unknown: NDArray[np.bool_]) -
 
 
 def carry_on(pixels: NDArray[np.uint8], unknown: NDArray[np.bool_]) -> NDArray[np.uint8]:
-    """Surroundings carried on into the unknown region: mirrored along each row near its edge, smooth further in.
+    """Surroundings carried on into the unknown region: mirrored at its edge, smooth further in.
 
-    Horizons, kerbs and tiles go on for some pixels; nothing under ``unknown`` is read.
+    Edges and tiles go on for some pixels; nothing under ``unknown`` is read.
 
     Parameters
     ----------
@@ -53,40 +52,21 @@ def carry_on(pixels: NDArray[np.uint8], unknown: NDArray[np.bool_]) -> NDArray[n
     unknown : (H, W) bool
     """
     smooth = smooth_surroundings(pixels, unknown)
-    depth = cv2.distanceTransform(unknown.astype(np.uint8), cv2.DIST_L2, 3)
-    rows = np.flatnonzero(unknown.any(axis=1) & ~unknown.all(axis=1))
-    texture, weight = smooth.copy(), np.zeros(unknown.shape, np.float32)
-    for y in rows:
-        texture[y], weight[y] = _mirrored_row(pixels[y].astype(np.float32), smooth[y], unknown[y])
-    share = (weight * np.exp(-np.maximum(depth - 1, 0) / FADE_PX))[..., None]
+    if not unknown.any() or unknown.all():
+        return np.clip(np.rint(smooth), 0, 255).astype(np.uint8)
+    depth, label = cv2.distanceTransformWithLabels(
+        unknown.astype(np.uint8), cv2.DIST_L2, 5, labelType=cv2.DIST_LABEL_PIXEL
+    )
+    rows, columns = np.nonzero(~unknown)
+    place = np.zeros((int(label.max()) + 1, 2), np.int64)
+    place[label[rows, columns]] = np.stack([rows, columns], axis=-1)
+    nearest = place[label]  # (H, W, 2) of the known pixel that is nearest
+    here = np.stack(np.indices(unknown.shape), axis=-1)
+    limit = np.array(unknown.shape) - 1
+    mirrored = np.clip(2 * nearest - here, 0, limit)
+    known = ~unknown[mirrored[..., 0], mirrored[..., 1]]
+    source = np.where(known[..., None], mirrored, nearest)
+    texture = cv2.GaussianBlur(pixels[source[..., 0], source[..., 1]].astype(np.float32), (0, 0), 0.8)
+    share = np.exp(-np.maximum(depth - 1, 0) / FADE_PX)[..., None].astype(np.float32)
     filled = smooth + share * (texture - smooth)
     return np.where(unknown[..., None], np.clip(np.rint(filled), 0, 255), pixels).astype(np.uint8)
-
-
-def _mirrored_row(
-    row: NDArray[np.float32], smooth: NDArray[np.float32], unknown: NDArray[np.bool_]
-) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
-    """One row (W, 3) with its gaps filled by what lies beside them, mirrored, and how much of it is from there."""
-    filled, weight = smooth.copy(), np.zeros(len(row), np.float32)
-    edges = np.diff(np.concatenate([[0], unknown.astype(np.int8), [0]]))
-    for start, end in zip(np.flatnonzero(edges == 1), np.flatnonzero(edges == -1), strict=True):
-        n = end - start
-        total, share = np.zeros((n, 3), np.float32), np.zeros(n, np.float32)
-        sides = (
-            (row[:start][::-1], unknown[:start][::-1], np.arange(n)),
-            (row[end:], unknown[end:], np.arange(n)[::-1]),
-        )
-        for source, gaps, near in sides:
-            length = int(np.argmax(gaps)) if gaps.any() else len(source)
-            length = min(length, MAX_STRIP_PX)
-            if length < 3:
-                continue
-            folded = near % (2 * length)
-            place = np.where(folded < length, folded, 2 * length - 1 - folded)
-            trust = np.exp(-near / (0.35 * n + 1)).astype(np.float32)
-            total += source[place] * trust[:, None]
-            share += trust
-        some = share > 0
-        filled[start:end][some] = total[some] / share[some, None]
-        weight[start:end] = some
-    return filled, weight

@@ -14,7 +14,7 @@ from understudy.people.persona import pick
 
 Stance = Literal["stand", "walk", "sit"]
 STANCES: tuple[Stance, ...] = ("stand", "walk", "sit")
-STANCE_SHARES = (0.62, 0.2, 0.18)
+STANCE_SHARES = (0.68, 0.22, 0.1)
 Direction = tuple[float, float, float]
 
 ARMS: dict[str, tuple[Direction, Direction]] = {

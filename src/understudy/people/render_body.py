@@ -37,6 +37,7 @@ LAMP_SCALE = 2.0
 """How much larger the lamps of a whole person are than those of a head."""
 YAW_STREAM = 40
 FRONT_SHARE, SIDE_SHARE = 0.58, 0.24
+UPPER_SHARE = 0.6
 SEEN_M = (0.03, 0.13)
 """How far behind what shows at its place a keypoint may lie: on the face, and of a joint inside its limb."""
 Framing = Literal["full", "upper"]
@@ -75,7 +76,7 @@ def aim_body(
     joints = dressed.posed.keypoints
     if framing == "upper":
         shoulders, hips = joints[5:7].mean(axis=0), joints[11:13].mean(axis=0)
-        bottom = float(shoulders[2] + rng.uniform(0.35, 1.1) * (hips[2] - shoulders[2]))
+        bottom = float(shoulders[2] + rng.uniform(0.1, 1.0) * (hips[2] - shoulders[2]))
         points = points[points[:, 2] > bottom]
     else:
         bottom = float(points[:, 2].min())
@@ -181,7 +182,7 @@ def render_person(model: FigureModel, index: int, settings: Settings) -> HeadRes
                 return generator(settings.seed, part, index, number)
 
             yaw = view_yaw_deg(settings.seed, index * settings.n_views + number)
-            framing: Framing = "upper" if stream(CUT).random() < 0.5 else "full"
+            framing: Framing = "upper" if stream(CUT).random() < UPPER_SHARE else "full"
             camera = aim_body(dressed, yaw, framing, settings, stream(CAMERA))
             (mix,) = sample_mixes(settings.seed, index, number, 1)
             rig, noise_seed = larger(sample_rig(stream(RIG))), int(stream(NOISE).integers(2**31))
