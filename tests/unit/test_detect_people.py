@@ -196,6 +196,21 @@ def test_persons_looks_for_faces_only_where_it_is_given_a_detector_of_faces() ->
     assert both.families == {"b", "f"}
 
 
+def test_two_boxes_around_one_large_face_are_one_person_and_all_of_both_is_erased() -> None:
+    bodies = Detections.bodies(np.array([[20, 0, 100, 100], [0, 30, 70, 98]]), np.array([0.9, 0.5]))
+    face = Detections.faces(np.array([[25, 35, 65, 85]]), np.ones(1))
+    found = join(face, bodies)
+    assert found.kind == (Kind.BODY, Kind.FACE)
+    assert found.xyxy[0].tolist() == [0, 0, 100, 100]
+    assert found.subject_id.tolist() == [0, 0]
+
+
+def test_two_boxes_around_one_small_face_stay_two_people() -> None:
+    bodies = Detections.bodies(np.array([[20, 0, 100, 200], [10, 10, 70, 200]]), np.array([0.9, 0.5]))
+    found = join(Detections.faces(np.array([[50, 12, 65, 32]]), np.ones(1)), bodies)
+    assert found.kind == (Kind.BODY, Kind.BODY, Kind.FACE)
+
+
 def test_nobody_is_joined_with_nobody() -> None:
     nothing = join(Found.nothing().detections(), Found.nothing().detections(Kind.BODY))
     assert len(nothing) == 0

@@ -9,10 +9,14 @@ from numpy.typing import NDArray
 
 from understudy.detect.base import Detector, require_view
 from understudy.detect.overlap import box_area, intersection
-from understudy.types import BODY_KEYPOINTS, Detections, Kind
+from understudy.types import BODY_KEYPOINTS, Detections, Kind, Silhouette
 
 LEAST_INSIDE = 0.6
 """Share of a face's box that must lie in the body's box."""
+CLOSE_UP = 0.3
+"""Least side of a face over that of a body's box in which detectors see one person twice, in part and as a whole."""
+SAME_PERSON = 0.6
+"""Share of the smaller of two such boxes that lies in the other."""
 LARGEST_FACE = 0.9
 """Longest side of a face over that of its body's box: a body of which little but the head is seen is still one."""
 
@@ -49,8 +53,9 @@ def join(faces: Detections, bodies: Detections) -> Detections:
 
     Pairs are taken greedily, the best first: the face lies in the body's box, near its top and its middle (the top does
     not matter where the body lies down or the box is cut), and each belongs to one pair at most. Faces that are left
-    over are subjects of their own.
+    over are subjects of their own. Two bodies around one large face are one person.
     """
+    bodies = without_doubles(faces.xyxy, bodies)
     owner = match(faces.xyxy, bodies.xyxy)
     n_bodies, n_faces = len(bodies), len(faces)
     own = n_bodies + np.arange(n_faces)
@@ -68,6 +73,46 @@ def join(faces: Detections, bodies: Detections) -> Detections:
         subject_id=np.concatenate([np.arange(n_bodies), np.where(owner >= 0, owner, own)]).astype(np.int64),
         silhouettes=(*bodies.silhouettes, *(None,) * n_faces) if bodies.silhouettes else (),
     )
+
+
+def without_doubles(faces: NDArray[np.float32], bodies: Detections) -> Detections:
+    """Bodies in which a close-up is one body: of two boxes around one large face, one that holds both.
+
+    Nothing is lost: all that any of them holds is erased.
+    """
+    owner = match(faces, bodies.xyxy)
+    boxes, masks, dropped = bodies.xyxy.copy(), list(bodies.silhouettes), set()
+    for face, body in enumerate(owner.tolist()):
+        for other in range(len(bodies)) if body >= 0 else ():
+            if other == body or other in owner or other in dropped:
+                continue
+            pair = boxes[[body, other]]
+            shared = intersection(pair[:1], pair[1:])[0, 0] / max(float(box_area(pair).min()), 1e-9)
+            side = float((faces[face, 2:] - faces[face, :2]).max())
+            inside = intersection(faces[face : face + 1], pair[1:])[0, 0] / box_area(faces[face : face + 1])[0]
+            smaller = float((pair[:, 2:] - pair[:, :2]).max(axis=1).min())
+            if shared > SAME_PERSON and inside > LEAST_INSIDE and side > CLOSE_UP * smaller:
+                dropped.add(other)
+                boxes[body] = [*pair[:, :2].min(axis=0), *pair[:, 2:].max(axis=0)]
+                if masks:
+                    masks[body] = both(masks[body], masks[other])
+    kept = np.array([i for i in range(len(bodies)) if i not in dropped], np.int64)
+    if len(kept) == len(bodies):
+        return bodies
+    return take(replace(bodies, xyxy=boxes, silhouettes=tuple(masks)), kept)
+
+
+def both(a: Silhouette | None, b: Silhouette | None) -> Silhouette | None:
+    """What either of two silhouettes covers; None where one is not known."""
+    if a is None or b is None:
+        return None
+    x0, y0 = min(a.window[0], b.window[0]), min(a.window[1], b.window[1])
+    x1, y1 = max(a.window[2], b.window[2]), max(a.window[3], b.window[3])
+    mask = np.zeros((y1 - y0, x1 - x0), np.bool_)
+    for part in (a, b):
+        left, top, right, bottom = part.window
+        mask[top - y0 : bottom - y0, left - x0 : right - x0] |= part.mask
+    return Silhouette((x0, y0, x1, y1), mask)
 
 
 def match(faces: NDArray[np.float32], bodies: NDArray[np.float32]) -> NDArray[np.int64]:
@@ -104,12 +149,16 @@ def fit(faces: NDArray[np.float32], bodies: NDArray[np.float32]) -> NDArray[np.f
 
 def only(found: Detections, kind: Kind) -> Detections:
     """The detections of one kind, each a subject of its own."""
-    index = np.array([i for i, entry in enumerate(found.kind) if entry is kind], np.int64)
+    return take(found, np.array([i for i, entry in enumerate(found.kind) if entry is kind], np.int64))
+
+
+def take(found: Detections, index: NDArray[np.int64]) -> Detections:
+    """Some of the detections, each a subject of its own."""
     return replace(
         found,
         xyxy=found.xyxy[index],
         confidence=found.confidence[index],
-        kind=(kind,) * len(index),
+        kind=tuple(found.kind[i] for i in index),
         keypoints=found.keypoints[index],
         visibility=found.visibility[index],
         subject_id=np.arange(len(index), dtype=np.int64),
