@@ -3,12 +3,12 @@
     python scripts/bench_film.py FILM [--frames N] [--start N] [--rounds N] [--folder DIR] [--write]
 
 The film (or N frames of it, encoded again) gets a sound track that is made up, and goes through ``understudy
-anonymize`` with its defaults and through ``deface``, turn by turn, on the same cores. Then every frame of the source and
-of the result is looked at with MTCNN, which is not the film's primary detector (but its residual one): how many faces of
-the source are found again in the result at their place and nearer to the original than the guard's threshold (dlib's
-network), and how far faces lie from each other within a track and between tracks. The sound's packets are compared.
-``UNDERSTUDY_BENCH_DEFACE`` names the ``deface`` command; left out, its throughput is not measured. ``--write`` puts the
-result into docs/benchmarks.md.
+anonymize`` with its defaults and through ``deface``, turn by turn, on the same cores. Then every frame of the source
+and of the result is looked at with MTCNN, which is not the film's primary detector (but its residual one): how many
+faces of the source are found again in the result at their place and nearer to the original than the guard's threshold
+(dlib's network), and how far faces lie from each other within a track and between tracks. The sound's packets are
+compared. ``UNDERSTUDY_BENCH_DEFACE`` names the ``deface`` command; left out, its throughput is not measured.
+``--write`` puts the result into docs/benchmarks.md.
 """
 
 from __future__ import annotations
@@ -225,7 +225,8 @@ def measure(film: Path, folder: Path, start: int, n: int | None, rounds: int) ->
     load = os.getloadavg()[0]
     intro = (
         f"Made by `python scripts/bench_film.py`: {count} frames of a clip of real people, {rate:.0f} a second, "
-        f"encoded again with a made-up sound; defaults throughout. {os.cpu_count()} cores, load average {load:.0f} at the end."
+        f"encoded again with a made-up sound; defaults throughout. {os.cpu_count()} cores, load average {load:.0f} at "
+        "the end."
     )
     return "\n".join([intro, "", "| what | measured |", "|---|---|", *(f"| {row}" for row in rows)])
 

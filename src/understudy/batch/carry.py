@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from typing import Protocol
 
 from understudy.batch.engine import Run, Watch
+from understudy.batch.films import FilmMaker, Films
 from understudy.batch.folder import Outputs, folds_names, remove_results
 from understudy.batch.items import Inputs
 from understudy.batch.keeper import MAX_OPEN, Keeper
@@ -52,6 +53,8 @@ class Errand:
         What ``run.yaml`` says; left out: there is none.
     watch : callable, optional
         Called about once a second with what is in flight and how long the queues are.
+    film : FilmMaker, optional
+        Anonymises films among the pictures; left out: they are refused.
     """
 
     inputs: Inputs
@@ -62,6 +65,7 @@ class Errand:
     shard: Shard | None = None
     record: Mapping[str, object] | None = None
     watch: Watch | None = None
+    film: FilmMaker | None = None
 
 
 class MakeRun(Protocol):
@@ -109,6 +113,7 @@ def carry_out(make: MakeRun, errand: Errand, settings: RunSettings, *, max_open:
                 errand.inputs, ledger, outputs, settings, errand.report, shard=shard, watch=errand.watch, lost=lost
             )
             run.keeper = Keeper(ledger, place.store, staging, place.state / SPOOL, run.tell_later, max_open)
+            run.films = None if errand.film is None else Films(errand.film, ledger, outputs, place.state)
             _write_record(place, record, shard)
             try:
                 with _snapshots(place, ledger, settings.snapshot_s):

@@ -17,6 +17,7 @@ from contextlib import contextmanager, suppress
 from types import FrameType
 
 from understudy.batch.containers import BrokenContainerError
+from understudy.batch.films import Films, StoppedError, is_film
 from understudy.batch.flow import Budget, Cost
 from understudy.batch.folder import NameTakenError, Outputs
 from understudy.batch.items import Inputs, Item
@@ -59,6 +60,8 @@ class Run(ABC):
 
     keeper: Keeper
     """Set before ``go``."""
+    films: Films | None = None
+    """The same; None: films are refused."""
 
     def __init__(
         self,
@@ -77,6 +80,7 @@ class Run(ABC):
         self.summary = RunSummary()
         self.census = Census()
         self.budget = Budget(settings.max_pictures, settings.max_pixels, settings.max_bytes)
+        self.to_film: queue.SimpleQueue[Picture | None] = queue.SimpleQueue()
         self.finished: queue.SimpleQueue[Picture] = queue.SimpleQueue()
         self.told_later: queue.Queue[Event] = queue.Queue(_MAX_TOLD)
         self.resumed = Resumed()
@@ -90,7 +94,9 @@ class Run(ABC):
     def go(self) -> RunSummary:
         """Work until everything is settled or something ends the run."""
         began = time.monotonic()
-        stages = (("list", self._list, 1), *self._stages(), ("keep", self.keeper.work, 1))
+        n_films = 0 if self.films is None else 1
+        own = (("list", self._list, 1), ("film", self._film, n_films), ("keep", self.keeper.work, 1))
+        stages = (*own, *self._stages())
         threads = [
             threading.Thread(target=self._guard, args=(work,), name=name, daemon=True)
             for name, work, n in stages
@@ -175,6 +181,7 @@ class Run(ABC):
         self.stopping = True
         self.budget.close()
         self._close(drain=not self.listed or self.budget.n_pictures > 0)
+        self.to_film.put(None)
         self.keeper.close()
 
     @property
@@ -314,7 +321,8 @@ class Run(ABC):
 
     def _admit(self, item: Item) -> bool:
         """Wait for room and let one input in; False where the run ends instead."""
-        cost = Cost() if item.problem else self._cost(item)
+        filmed = self.films is not None and is_film(item)
+        cost = Cost() if item.problem or filmed else self._cost(item)
         if not self.budget.acquire(cost, self._supply_changed):
             return False
         picture = new_picture(item, cost)
@@ -327,6 +335,21 @@ class Run(ABC):
                 picture.end(Status.FAILED, str(error))
         if picture.done is not None:
             self.finished.put(picture)
+        elif filmed:
+            self.to_film.put(picture)
         else:
             self._let_in(picture)
         return True
+
+    def _film(self) -> None:
+        """Work on films, one after the other."""
+        while (picture := self.to_film.get()) is not None and self.films is not None:
+            try:
+                self.films.work_on(picture, self._tick)
+            except StoppedError:
+                return
+            self.finished.put(picture)
+
+    def _tick(self) -> None:
+        if self.stopping or self.error is not None:
+            raise StoppedError

@@ -187,6 +187,7 @@ class Ledger(LedgerReader):
             self._connection.execute("DELETE FROM items")
             self._connection.execute("DELETE FROM containers")
             self._set("fingerprint", None)
+            self._set("films", None)
             self._set("run_key", secrets.token_hex(32))
 
 

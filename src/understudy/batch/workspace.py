@@ -36,6 +36,7 @@ from understudy.imaging.files import write_atomic
 RUN_FILE = "run.yaml"
 STAGING = ".understudy-staging"
 SPOOL = ".understudy-spool"
+FILM_WORK = ".understudy-films"
 
 
 @dataclass(frozen=True)
@@ -140,8 +141,8 @@ class Workspace:
         remove_parts(self.state, self.images, self.tag)
 
     def tidy(self) -> None:
-        """Remove what waited for containers: nothing does any more."""
-        for name in (STAGING, SPOOL):
+        """Remove what waited for containers, and folders of films under way: there are none any more."""
+        for name in (STAGING, SPOOL, FILM_WORK):
             shutil.rmtree(self.state / name, ignore_errors=True)
 
     def forget(self) -> None:

@@ -146,6 +146,7 @@ def _anonymize(settings: Anonymize, runner: Runner, inputs: Inputs, shard: Shard
                     shard,
                     runner.facts.record,
                     None if metrics is None else metrics.watch,
+                    runner.film,
                 )
             )
         except RunInterruptedError as stopped:

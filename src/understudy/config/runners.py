@@ -18,6 +18,7 @@ from understudy.batch.ray_settings import RaySettings
 from understudy.batch.summary import RunSummary
 from understudy.batch.threads import ThreadRun
 from understudy.config.build import build_job, fingerprint, run_record
+from understudy.config.films import CollectionFilms
 from understudy.config.job import AnonymizeJob, PictureCodec
 from understudy.config.parts import PartBuilder
 from understudy.config.schema import Anonymize
@@ -43,6 +44,8 @@ class Runner:
     boxed: Collection[str]
     """Pictures that the user's own boxes name."""
     run: Callable[[Errand], RunSummary]
+    film: CollectionFilms
+    """For films among the pictures."""
 
 
 @contextmanager
@@ -64,7 +67,9 @@ def open_runner(settings: Anonymize) -> Iterator[Runner]:
     _fix_torch(settings)
     facts = Facts(fingerprint(settings, built.job), run_record(settings, built.job), built.warnings)
     boxed: frozenset[str] = frozenset() if built.job.boxes is None else frozenset(built.job.boxes.found)
-    yield Runner(facts, boxed, lambda errand: carry_out(partial(ThreadRun, built.job), errand, built.run_settings))
+    run = partial(ThreadRun, built.job)
+    films = CollectionFilms(settings, lambda: built)
+    yield Runner(facts, boxed, lambda errand: carry_out(run, errand, built.run_settings), films)
 
 
 def _one_thread() -> None:
@@ -89,7 +94,8 @@ def _on_ray(settings: Anonymize, chosen: RaySettings) -> Iterator[Runner]:
 
         workers = Workers(partial(codec, settings), partial(loaded_job, settings))
         facts = on_a_worker(partial(facts_of, settings), ray_settings)
-        yield Runner(facts, boxed, lambda errand: run_ray(workers, errand, ray_settings))
+        films = CollectionFilms(settings, partial(build_job, settings))
+        yield Runner(facts, boxed, lambda errand: run_ray(workers, errand, ray_settings), films)
 
 
 def facts_of(settings: Anonymize) -> Facts:
