@@ -24,7 +24,7 @@ from understudy.config.help import help_text
 from understudy.config.read import as_text, read_anonymize
 from understudy.config.runners import Errand, Runner, open_runner
 from understudy.config.schema import Anonymize
-from understudy.errors import UnderstudyError
+from understudy.errors import ConfigError, UnderstudyError
 
 HELP = """usage: understudy anonymize input=PATH output=DIR [key=value ...]
 
@@ -33,7 +33,7 @@ recursively), a glob in quotes, or a list of paths (.txt, .csv, .parquet), here 
 and Parquet datasets in it are written again as such. The same command started again goes on where it stopped.
 
 writes  DIR/images/...         the pictures, under the same names
-        DIR/images.parquet     one row for each input; regions.parquet: one for each face (CSV without pyarrow)
+        DIR/images.parquet     one row for each input; regions.parquet: one for each face or body (CSV without pyarrow)
         DIR/run.yaml           settings, versions, digests of the weights; ledger.db: what makes it resumable
         of a film: images/NAME, film.json, frames.jsonl (one line for each frame)
         with shard=3/16        tables, run.yaml and ledger.db in DIR/shards/3-of-16; `understudy merge DIR` joins them
@@ -67,11 +67,13 @@ def run_once(overrides: Sequence[str], config_folder: str | None = None) -> int:
 def run_settings(settings: Anonymize) -> int:
     """Run the command with settings that were read; the exit code."""
     film = film_at(settings.input)
+    if film is not None and settings.target != "face":
+        raise ConfigError(f"films: target=face only, got target={settings.target}; or give the frames as pictures")
     if film is not None:
         return run_one_film(settings, film, open_log(settings))
     if settings.logs.format == "text" and not settings.logs.redact:
         summary = anonymize(settings)
-        print(describe(summary, settings.output))
+        print(describe(summary, settings.output, _noun(settings)))
         return summary.exit_code
     return _with_own_log(settings)
 
@@ -90,7 +92,7 @@ def _with_own_log(settings: Anonymize) -> int:
         log.fail(str(error))
         return CANNOT_RUN
     if settings.logs.format == "text":
-        print(log.clean(describe(summary, settings.output)))
+        print(log.clean(describe(summary, settings.output, _noun(settings))))
     return summary.exit_code
 
 
@@ -152,7 +154,7 @@ def _anonymize(settings: Anonymize, runner: Runner, inputs: Inputs, shard: Shard
         except RunInterruptedError as stopped:
             said.end(stopped.summary)
             if said.form == "text":
-                print(said.clean(describe(stopped.summary, settings.output)), file=sys.stderr)
+                print(said.clean(describe(stopped.summary, settings.output, _noun(settings))), file=sys.stderr)
             raise
         finally:
             if metrics is not None:
@@ -174,14 +176,18 @@ def _warn_of_unused_boxes(settings: Anonymize, boxed: Collection[str], inputs: I
         )
 
 
-def describe(summary: RunSummary, output: str) -> str:
+def _noun(settings: Anonymize) -> str:
+    return "faces" if settings.target == "face" else "regions"
+
+
+def describe(summary: RunSummary, output: str, noun: str = "faces") -> str:
     """What became of a collection, in a few lines."""
     counts = ", ".join(f"{n} {status}" for status, n in sorted(summary.counts.items()) if n) or "none"
     regions = ", ".join(f"{n} {kind}" for kind, n in sorted(summary.outcomes.items()) if n) or "none"
     resumed = f", {summary.n_resumed} of them by an earlier run" if summary.n_resumed else ""
     lines = [
         f"inputs: {counts}{resumed}",
-        f"faces:  {regions}",
+        f"{noun + ': ':<8}{regions}",
         f"time:   {summary.elapsed_s:.1f} s, {summary.rate:.2f} pictures a second",
         *(f"{status}: {image_id}: {error}" for image_id, status, error in summary.failures),
     ]
