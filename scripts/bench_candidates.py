@@ -31,8 +31,8 @@ CODES = ("age_group", "expression", "perceived_gender_expression")
 NUMBERS = ("perceived_age", "perceived_femininity", "smile")
 N_BOOT = 1000
 CLOSING = (
-    "What the policy's probe sees of a mismatch falls with N, as it must; whether other estimators see less drift is for "
-    "the last column to say. The default is one candidate."
+    "What the policy's probe sees of a mismatch falls with N, as it must; whether other estimators see less drift is "
+    "for the last column to say. The default is one candidate."
 )
 
 
