@@ -171,7 +171,11 @@ def test_the_seed_alone_decides_and_another_one_draws_somebody_else(model: Path)
 def test_without_steps_the_reference_stays_as_it_was_laid(model: Path) -> None:
     given = condition(box_mask(60, 200), *NOBODY)
     generator = BodyLatent(model, n_steps=0)
-    np.testing.assert_array_equal(generator([given], [3])[0].pixels, generator.lay(given, 3)[0])
+    pixels, cover = generator.lay(given, 3)
+    (made,) = generator([given], [3])
+    np.testing.assert_array_equal(made.pixels, pixels)
+    np.testing.assert_array_equal(made.cover, cover)
+    assert 0.1 < cover[given.replace_mask].mean() < 0.9
     assert set(generator.digests()) == {"model/config.json", "model/references.npz"}
     strong = BodyLatent(model)
     strong.config = replace(strong.config, strength=0.0)

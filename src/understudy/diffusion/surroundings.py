@@ -61,7 +61,7 @@ def carry_on(pixels: NDArray[np.uint8], unknown: NDArray[np.bool_]) -> NDArray[n
     place = np.zeros((int(label.max()) + 1, 2), np.int64)
     place[label[rows, columns]] = np.stack([rows, columns], axis=-1)
     nearest = place[label]  # (H, W, 2) of the known pixel that is nearest
-    here = np.stack(np.indices(unknown.shape), axis=-1)
+    here = np.moveaxis(np.indices(unknown.shape), 0, -1)
     limit = np.array(unknown.shape) - 1
     mirrored = np.clip(2 * nearest - here, 0, limit)
     known = ~unknown[mirrored[..., 0], mirrored[..., 1]]
