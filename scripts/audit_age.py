@@ -28,8 +28,10 @@ from understudy.audit.statistics import Interval
 from understudy.audit.study import PairFiles, PairReader, PairRecord
 from understudy.audit.table import AuditTable, Row, adjusted_rows
 
-SIZES = (15, 25, 35)
-N_POWER = 40
+SIZES = (10, 20, 30)
+BANDS = ((20, 38), (38, 60), (60, 80))
+"""Ages between which the renderer draws a face's years differently: folds, spots and grey begin at 38 to 40."""
+N_POWER = 20
 MAY_MOVE = plants.PLANTS["age"].may_move | {
     # the renderer draws folds, crow's feet and forehead lines, spots, sagging and thinner or greyer brows from 38 on
     "wrinkle_reduction", "skin_smoothness", "skin_evenness", "sharpness", "eye_contrast", "lip_contrast", "eye_size",
@@ -92,16 +94,15 @@ def within_face(records: Sequence[PairRecord], years: float, seed: int = 0) -> I
     return Interval(float(np.nanmedian(halves)), float(low), float(high))
 
 
-def by_age(records: Sequence[PairRecord], ages: dict[str, float]) -> str:
-    """Mean drift of the heads under 38, 38 to 60 and over 60."""
-    parts = []
-    for low, high in ((0, 38), (38, 60), (60, 120)):
-        moved = [b - a for r in records if low <= ages[r.files.name] < high for a, b in [ages_read(r)]]
-        known = np.array([m for m in moved if np.isfinite(m)])
-        if len(known) > 2:
-            se = known.std(ddof=1) / np.sqrt(len(known))
-            parts.append(f"{low} to {high} years {known.mean():.1f} (± {1.96 * se:.1f}, {len(known)} heads)")
-    return ", ".join(parts)
+def by_age(records: Sequence[PairRecord], job: AuditJob, labels: Path, ages: dict[str, float]) -> dict[str, Row]:
+    """The audit's drift of perceived age in the heads under 38, of 38 to 60 and over 60."""
+    found = {}
+    for low, high in BANDS:
+        part = [r for r in records if low <= ages[r.files.name] < high]
+        row = findings(part, job, labels, Plan(0), ["drift"]).get("mean_drift", "perceived_age", "overall")
+        if row is not None:
+            found[f"mean_drift, heads of {low} to {high} ({row.n})"] = row
+    return found
 
 
 def power(records: Sequence[PairRecord], job: AuditJob, labels: Path, n: int) -> float:
@@ -130,7 +131,9 @@ def section(given: argparse.Namespace) -> str:
         ages = {row["picture"]: float(row["age"]) for row in csv.DictReader(lines)}
     records, job = read_pairs(given.plain, given.older, given.work)
     table = findings(records, job, labels, Plan(0), ["drift", "beautification"])
-    rows = {name: table.get(name, "perceived_age", "overall") for name in ("mean_drift", "calibrated_drift")}
+    rows: dict[str, Row | None] = {
+        name: table.get(name, "perceived_age", "overall") for name in ("mean_drift", "calibrated_drift")
+    }
     fit = table.get("calibration_slope", "perceived_age", "overall")
     slope = "none" if fit is None else f"{fit.value:.2f} ({fit.ci_low:.2f} to {fit.ci_high:.2f})"
     astray = [r for r in truth.flags(table.rows) if r.attribute.removesuffix(" (label)").split("/")[0] not in MAY_MOVE]
@@ -138,6 +141,7 @@ def section(given: argparse.Namespace) -> str:
         "| perceived age, years | value | 95 % interval | p after Holm | covers the planted size |",
         "|---|---|---|---|---|",
     ]
+    rows |= by_age(records, job, labels, ages)
     lines += [say(name, row, given.years) for name, row in rows.items() if row is not None]
     lines.append(say("in the years of other heads (halves)", within_face(records, given.years), given.years))
     strength = ", ".join(f"{100 * power(records, job, labels, n):.0f} % of {n}" for n in SIZES if n < len(records))
@@ -146,7 +150,7 @@ def section(given: argparse.Namespace) -> str:
         f"draw the same but {given.years:g} years added (`--older {given.years:g}`); another JPEG of the plain picture "
         "is the null edit. "
         f"Perceived age by the default read-outs.\n\n" + "\n".join(lines) + "\n\n"
-        f"Slope of readings on true ages, between heads: {slope}. By age: {by_age(records, ages)}. "
+        f"Slope of readings on true ages, between heads: {slope}. "
         f"Flagged besides and not on the list written before: {'; '.join(truth._say(r) for r in astray) or 'nothing'}. "
         f"Power: found in {strength} heads, "
         f"{N_POWER} draws each.\n\nMade by `python scripts/audit_age.py` at commit {COMMIT}; {machine()}."

@@ -281,7 +281,9 @@ def quantity(value: float | None, unit: str, decimals: int | None = None, *, sig
         text = f"{value:,.0f}" if float(value).is_integer() else number(value)
     else:
         text = number(value) if decimals is None or value == 0 else fixed(value, decimals)
-        text += {"": "", "deg": "\u00b0", "face size": f"{THIN}of face size"}.get(unit, f"{THIN}{unit}")
+        text += {"": "", "deg": "\u00b0", "face size": f"{THIN}of face size", "0 to 1": f"{THIN}of 1"}.get(
+            unit, f"{THIN}{unit}"
+        )
     return f"+{text}" if signed and value > 0 and any(digit in text for digit in "123456789") else text
 
 
