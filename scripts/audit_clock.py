@@ -88,8 +88,7 @@ def measure(stages: proofs.Stages, n: int) -> str:
     return (
         f"{n} pairs of portraits ({len(stages.names)} of them, mirrored and turned a little), three attackers "
         f"({', '.join(proofs.ATTACKERS)}), 1,000 draws, no null edit, two worker threads; load average "
-        f"(15 minutes) {load:.1f}.\n\n"
-        + "\n".join(lines)
-        + f"\n\nTarget for the cold run of {n}: under 5 minutes: {verdict}. Memory of {n} pairs over {max(n // 4, 1)}: "
-        f"{100 * (large / small - 1):+.0f} %."
+        f"(15 minutes) {load:.1f}.\n\n" + "\n".join(lines) + "\n\n"
+        f"Target for the cold run of {n}: under 5 minutes: {verdict}. "
+        f"Memory of {n} pairs over {max(n // 4, 1)}: {100 * (large / small - 1):+.0f} %."
     )
