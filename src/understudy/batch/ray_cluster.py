@@ -7,10 +7,12 @@ import math
 import os
 import secrets
 import shutil
+import signal
 import sys
 import tempfile
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
+from pathlib import Path
 from typing import TypeVar, cast
 
 from understudy.batch.ray_settings import RaySettings
@@ -25,6 +27,9 @@ _QUIET = {
     "RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO": "0",
     "RAY_BACKEND_LOG_LEVEL": "fatal",
     "RAY_prestart_worker_first_driver": "0",  # workers start when there is work: a start takes less of a busy machine
+    # on a busy machine Ray's helpers take long to start, and the node ends itself where they are late
+    "RAY_agent_register_timeout_ms": "180000",
+    "RAY_worker_register_timeout_seconds": "180",
     "RAY_task_oom_retries": "3",  # else a picture for which no machine is large enough is tried for ever
 }
 
@@ -83,12 +88,21 @@ def _start(settings: RaySettings) -> str:
         try:
             _start_in(settings, folder)
         except Exception as error:  # as above
+            _end_processes(folder)
             shutil.rmtree(folder, ignore_errors=True)
             if attempt == N_STARTS - 1 or "timed out during startup" not in str(error):
                 raise ClusterError(f"no Ray cluster on this machine: {error}") from error
         else:
             return folder
     raise AssertionError  # pragma: no cover - the last attempt returns or raises
+
+
+def _end_processes(folder: str) -> None:
+    """End what a start that failed has left: the processes that name its folder, which nobody else knows."""
+    for entry in Path("/proc").glob("[0-9]*"):
+        with suppress(OSError):
+            if folder.encode() in (entry / "cmdline").read_bytes() and int(entry.name) != os.getpid():
+                os.kill(int(entry.name), signal.SIGKILL)
 
 
 def _start_in(settings: RaySettings, folder: str) -> None:
