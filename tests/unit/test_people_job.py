@@ -1,0 +1,105 @@
+"""The main job on whole people, with the real detectors, on a scene of a portrait, a mannequin and a dog."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import cv2
+import numpy as np
+import pytest
+
+from understudy.config.build import OF_BODIES, build_job, fingerprint, job_from_overrides
+from understudy.config.compose import compose_config
+from understudy.config.read import read_anonymize
+from understudy.detect.base import Found
+from understudy.detect.boxes import UserBoxes
+from understudy.errors import ConfigError
+from understudy.generate.by_kind import ByKind
+from understudy.types import AnonymizedImage, Kind
+
+FILL = ["target=both", "generator=fill", "body_generator=fill", "attributes=nothing", "people=default"]
+
+
+def scene(portrait: Path) -> bytes:
+    """A person, a mannequin of ovals without a face, and a dog of ovals."""
+    picture = np.full((420, 900, 3), (200, 190, 180), np.uint8)
+    person = cv2.imread(str(portrait))
+    picture[:, :420] = cv2.resize(person, (420, 420), interpolation=cv2.INTER_AREA)
+    for centre, axes in [((560, 60), (28, 36)), ((560, 180), (50, 90)), ((540, 330), (18, 80)), ((585, 330), (18, 80))]:
+        cv2.ellipse(picture, centre, axes, 0, 0, 360, (120, 150, 200), -1, cv2.LINE_AA)
+    for centre, axes in [((750, 300), (80, 35)), ((835, 255), (28, 24)), ((690, 360), (9, 45)), ((805, 360), (9, 45))]:
+        cv2.ellipse(picture, centre, axes, 0, 0, 360, (40, 70, 110), -1, cv2.LINE_AA)
+    return bytes(cv2.imencode(".png", picture)[1])
+
+
+@pytest.mark.weights("centerface", "yolox_nano")
+def test_a_portrait_beside_a_mannequin_and_a_dog_is_filled_whole_and_everybody_has_an_outcome(
+    portrait_paths: tuple[Path, ...],
+) -> None:
+    job = job_from_overrides(FILL)
+    source = job.decode(scene(next(path for path in portrait_paths if "astronaut" in path.name)), "scene.png")
+    (found,) = job.detect([source])
+    (result,) = job.replace([source], [found])
+    assert isinstance(result, AnonymizedImage)
+    assert len(result.outcomes) >= len(found) >= 2
+    body = next(i for i, kind in enumerate(found.kind) if kind is Kind.BODY and found.face_of(i) is not None)
+    x0, y0, x1, y1 = (int(v) for v in found.xyxy[body])
+    assert result.replace_mask[y0 + 20 : y1 - 20, x0 + 20 : x1 - 20].all()
+    assert (result.native[~result.replace_mask] == source.native[~result.replace_mask]).all()
+
+
+@pytest.mark.weights("centerface", "yolox_nano")
+def test_the_user_s_boxes_are_faces_and_bodies_are_looked_for_all_the_same(portrait_paths: tuple[Path, ...]) -> None:
+    job = job_from_overrides(FILL)
+    data = scene(next(path for path in portrait_paths if "astronaut" in path.name))
+    box = np.array([[850, 10, 890, 60]], np.float32)
+    given = Found(box, np.ones(1, np.float32), np.full((1, 5, 2), np.nan, np.float32))
+    job.boxes = UserBoxes("boxes.jsonl", "upright", {"scene.png": given})
+    (found,) = job.detect([job.decode(data, "scene.png")])
+    faces = [found.xyxy[i].tolist() for i, kind in enumerate(found.kind) if kind is Kind.FACE]
+    assert faces == box.tolist()
+    assert Kind.BODY in found.kind
+
+
+@pytest.mark.weights("centerface", "yolox_nano")
+def test_each_target_has_the_parts_that_it_needs() -> None:
+    face, body, both = (
+        job_from_overrides([*FILL[1:], f"target={target}"]).pipeline for target in ("face", "body", "both")
+    )
+    assert (face.body_guard, face.body_residual) == (None, None)
+    assert not isinstance(face.generator, ByKind)
+    assert isinstance(both.generator, ByKind)
+    assert both.residual is not None
+    assert body.residual is None
+    assert body.detector.families == {"yolox"}
+    assert both.detector.families == {"yolox", "centerface"}
+    obscured = job_from_overrides(["target=both", "generator=blur", "people=default"]).pipeline
+    assert obscured.generator.name == "blur"
+
+
+@pytest.mark.weights("yolox_nano")
+def test_a_second_look_with_the_same_network_is_refused(tmp_path: Path) -> None:
+    (tmp_path / "body_residual").mkdir()
+    (tmp_path / "body_residual" / "same.yaml").write_text(
+        "_target_: understudy.residual.ResidualScan\ndetector: {_target_: understudy.detect.yolox.YoloX}\n"
+    )
+    overrides = ["input=a", "output=b", *FILL, "residual=none", "body_residual=same"]
+    settings = read_anonymize(compose_config("anonymize", overrides, str(tmp_path)))
+    with pytest.raises(ConfigError, match="people and body_residual both use yolox"):
+        build_job(settings)
+
+
+@pytest.mark.weights("centerface")
+def test_settings_of_bodies_do_not_matter_to_a_run_that_replaces_faces() -> None:
+    plain, other = (
+        read_anonymize(compose_config("anonymize", ["input=a", "output=b", "generator=fill", *more]))
+        for more in ([], ["people=mask_rcnn", "body_context=2"])
+    )
+    job = job_from_overrides(["generator=fill"])
+    assert fingerprint(plain, job) == fingerprint(other, job)
+    assert not set(OF_BODIES) & set(fingerprint(plain, job))
+
+
+def test_a_target_that_is_none_is_refused() -> None:
+    with pytest.raises(ConfigError, match="target must be one of face, body, both"):
+        read_anonymize(compose_config("anonymize", ["input=a", "output=b", "target=dog"]))
