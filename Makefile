@@ -11,7 +11,7 @@ PYTHON ?= $(shell for p in python3 python3.13 python3.12 python3.11 python3.14; 
 PROJECT := pyproject.toml hatch_build.py src/understudy/__init__.py
 UV := $(BIN)/uv pip install -q --python $(BIN)/python --no-build-isolation --no-deps
 EXTRAS := --extra torch --extra identity --extra tables --extra audit --extra heic --extra video --extra ray --extra s3 \
-	--extra serve --extra dev
+	--extra serve --extra hub --extra sweep --extra dev
 RENDER := .venv-render
 RENDER_PYTHON ?= python3.11
 COMPILE := uv pip compile -q --generate-hashes --universal --python-version 3.11 --no-emit-index-url \
