@@ -205,6 +205,19 @@ def test_two_boxes_around_one_large_face_are_one_person_and_all_of_both_is_erase
     assert found.subject_id.tolist() == [0, 0]
 
 
+def test_the_masks_of_one_person_seen_twice_are_united_and_a_box_without_a_mask_counts_whole() -> None:
+    mask = np.zeros((100, 80), bool)
+    mask[:10, :5] = True
+    seen = Detections.bodies(
+        np.array([[20, 0, 100, 100], [0, 30, 70, 98]]),
+        np.array([0.9, 0.5]),
+        silhouettes=[Silhouette((20, 0, 100, 100), mask), None],
+    )
+    found = join(Detections.faces(np.array([[25, 35, 65, 85]]), np.ones(1)), seen)
+    assert found.silhouettes[0].window == (0, 0, 100, 100)
+    assert int(found.silhouettes[0].mask.sum()) == 10 * 5 + 70 * 68
+
+
 def test_two_boxes_around_one_small_face_stay_two_people() -> None:
     bodies = Detections.bodies(np.array([[20, 0, 100, 200], [10, 10, 70, 200]]), np.array([0.9, 0.5]))
     found = join(Detections.faces(np.array([[50, 12, 65, 32]]), np.ones(1)), bodies)

@@ -94,18 +94,22 @@ def without_doubles(faces: NDArray[np.float32], bodies: Detections) -> Detection
             if shared > SAME_PERSON and inside > LEAST_INSIDE and side > CLOSE_UP * smaller:
                 dropped.add(other)
                 boxes[body] = [*pair[:, :2].min(axis=0), *pair[:, 2:].max(axis=0)]
-                if masks:
-                    masks[body] = both(masks[body], masks[other])
+                if masks and (masks[body] or masks[other]):
+                    masks[body] = both(masks[body] or _whole(pair[0]), masks[other] or _whole(pair[1]))
     kept = np.array([i for i in range(len(bodies)) if i not in dropped], np.int64)
     if len(kept) == len(bodies):
         return bodies
     return take(replace(bodies, xyxy=boxes, silhouettes=tuple(masks)), kept)
 
 
-def both(a: Silhouette | None, b: Silhouette | None) -> Silhouette | None:
-    """What either of two silhouettes covers; None where one is not known."""
-    if a is None or b is None:
-        return None
+def _whole(box: NDArray[np.float32]) -> Silhouette:
+    """All of a box."""
+    x0, y0, x1, y1 = (int(v) for v in (*np.floor(box[:2]), *np.ceil(box[2:])))
+    return Silhouette((x0, y0, x1, y1), np.ones((y1 - y0, x1 - x0), np.bool_))
+
+
+def both(a: Silhouette, b: Silhouette) -> Silhouette:
+    """What either of two silhouettes covers."""
     x0, y0 = min(a.window[0], b.window[0]), min(a.window[1], b.window[1])
     x1, y1 = max(a.window[2], b.window[2]), max(a.window[3], b.window[3])
     mask = np.zeros((y1 - y0, x1 - x0), np.bool_)
