@@ -142,10 +142,10 @@ class BodyLatent:
         values = networks.decode(latents)
         if not np.isfinite(values).all():
             raise GenerationError(f"the model's output for seed {seed} is not finite")
-        joined = self._joined(laid, cover, pixels_from_network(values)[0])
+        joined = self.joined(laid, cover, pixels_from_network(values)[0])
         return Generated(joined, seed, self.n_steps, cover.copy())
 
-    def _joined(self, laid: NDArray[np.uint8], cover: NDArray[np.bool_], drawn: NDArray[np.uint8]) -> NDArray[np.uint8]:
+    def joined(self, laid: NDArray[np.uint8], cover: NDArray[np.bool_], drawn: NDArray[np.uint8]) -> NDArray[np.uint8]:
         """What was drawn and what was laid, by the model's shares."""
         config = self.config
         detailed = transfer_detail(drawn, laid, cover, sigma_px=config.detail_sigma_px, share=config.detail)
