@@ -48,8 +48,9 @@ def needs(group: str, name: str, tmp_path: Path) -> list[str]:
     if (group, name) == ("generator", "diffusers_inpaint"):
         tiny = pytest.importorskip("tests.tiny_inpaint")
         return [f"generator.model={tiny.make_tiny_inpaint(tmp_path / 'tiny')}"]
-    if group == "generator" and name in HUB:
-        return [f"generator.{key}={value}" for key, value in small_hub(name, tmp_path).items()]
+    if group in {"generator", "body_generator"} and name in HUB:
+        tall = {"crop_height": 48} if group == "body_generator" else {}
+        return [f"{group}.{key}={value}" for key, value in {**small_hub(name, tmp_path), **tall}.items()]
     if (group, name) == ("attacker", "arcface_onnx"):
         return ["attacker.arcface_onnx.embedder.weights=mobilefacenet_foamliu"]
     return []

@@ -27,9 +27,7 @@ def command_of(path: Path) -> list[str]:
 
 
 def composed_only(overrides: tuple[str, ...], name: str, folder: Path, config_folder: str | None) -> JobReport:
-    """A task that composes its job, and runs nothing."""
-    settings = read_anonymize(compose_config("anonymize", [*overrides, f"output={folder}"], config_folder))
-    require_licences(settings)
+    """A task that runs nothing: Hydra composed every job before the first."""
     return JobReport(name, overrides, 0)
 
 
@@ -54,4 +52,4 @@ def test_what_an_experiment_sweeps_can_be_narrowed_on_the_command_line(tmp_path:
 
 def test_experiments_are_named_as_the_docs_name_them() -> None:
     docs = (configs_folder().parent / "docs" / "how-to" / "sweeps.md").read_text(encoding="utf-8")
-    assert {path.stem for path in FILES} == set(re.findall(r"\+experiment=(\w+)", docs))
+    assert {path.stem for path in FILES} == set(re.findall(r"`.*\+experiment=(\w+)", docs))

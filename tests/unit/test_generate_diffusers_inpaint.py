@@ -21,9 +21,10 @@ from understudy.errors import (  # noqa: E402
     MissingExtraError,
     MissingWeightsError,
 )
-from understudy.generate import diffusers_inpaint  # noqa: E402
+from understudy.generate import diffusers_load  # noqa: E402
 from understudy.generate.base import Generator  # noqa: E402
-from understudy.generate.diffusers_inpaint import DiffusersInpaintGenerator, describe  # noqa: E402
+from understudy.generate.diffusers_inpaint import TAIL, DiffusersInpaintGenerator  # noqa: E402
+from understudy.generate.prompts import PromptTemplate  # noqa: E402
 from understudy.types import Attributes, Condition, Crop  # noqa: E402
 
 
@@ -110,15 +111,11 @@ def test_context_outside_the_mask_reaches_the_pipeline(folder: Path) -> None:
     assert (first != second).any()
 
 
-def test_descriptions_name_what_is_carried_and_nothing_else() -> None:
-    assert describe(Attributes()) == ""
-    assert describe(Attributes(skin_tone=4, head_pose=0)) == "brown skin, in profile, facing left"
-    assert describe(Attributes(perceived_gender_expression=1, age_group=2, expression=0)) == ""
-
-
-def test_a_bin_outside_the_closed_set_is_refused() -> None:
-    with pytest.raises(InvalidInputError, match="head_pose must be from 0 to 4, got 5"):
-        describe(Attributes(head_pose=5))
+def test_a_text_as_the_prompt_is_followed_by_skin_tone_and_head_pose_where_they_are_carried() -> None:
+    template = PromptTemplate(("a", *TAIL))
+    assert template(Attributes()) == "a"
+    assert template(Attributes(skin_tone=4, head_pose=0)) == "a, brown skin, in profile, facing left"
+    assert template(Attributes(perceived_gender_expression=1, age_group=2, expression=0)) == "a"
 
 
 def test_a_sample_that_the_safety_checker_rejects_is_a_failure(rejecting: Path) -> None:
@@ -156,7 +153,7 @@ def test_a_pipeline_that_runs_out_of_memory_is_a_failure_of_the_sample(folder: P
 
 
 def test_conditions_of_another_size_are_refused(folder: Path) -> None:
-    with pytest.raises(InvalidInputError, match="40 px"):
+    with pytest.raises(InvalidInputError, match="40 x 40 px"):
         build(folder, crop_size=40)([condition()], [1])
 
 
@@ -223,6 +220,6 @@ def test_a_checkpoint_that_cannot_inpaint_is_a_configuration_error(folder: Path,
 
 
 def test_a_missing_package_names_the_extra(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(diffusers_inpaint, "find_spec", lambda name: None if name == "transformers" else object())
+    monkeypatch.setattr(diffusers_load, "find_spec", lambda name: None if name == "transformers" else object())
     with pytest.raises(MissingExtraError, match=r"needs transformers: run `pip install 'understudy\[torch\]'`"):
         build(folder)

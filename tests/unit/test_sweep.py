@@ -117,6 +117,7 @@ def test_paths_with_nasty_characters_reach_every_job_as_typed(tmp_path: Path) ->
         (["seed=1,2", "n_attemps=3"], "no setting is called 'n_attemps'"),
         (["seed=1,2", "shard=1/2"], "takes neither state nor shard"),
         (["seed=1,2", "output=s3://bucket/x"], "writes to a folder of this machine"),
+        (["seed=1,2", "--cfg", "job"], "leave out -m"),
     ],
 )
 def test_a_sweep_that_cannot_work_is_refused_before_any_job(tmp_path: Path, arguments: list[str], message: str) -> None:

@@ -12,7 +12,7 @@ from understudy import weights
 from understudy.config.licences import refuse_unless_accepted
 from understudy.config.needs import Needs, is_generator, needs_of
 from understudy.errors import ConfigError, MissingWeightsError, WeightsDigestError
-from understudy.hub.checkpoint import find_checkpoint, read_record, verify_checkpoint
+from understudy.hub.checkpoint import HubCheck, find_checkpoint, read_record, verify_checkpoint
 from understudy.hub.pull import pull_checkpoint
 from understudy.hub.registry import HubEntry, hub_entries, hub_entry, is_hub_name
 
@@ -149,7 +149,7 @@ def _pull_weights(entry: weights.Entry) -> None:
 
 def verify() -> int:
     """Check every file; 1 where one that is here is not what the registry says."""
-    checks = [*weights.verify(), *(verify_checkpoint(entry) for entry in hub_entries())]
+    checks: list[weights.Check | HubCheck] = [*weights.verify(), *(verify_checkpoint(entry) for entry in hub_entries())]
     table = Table(header_style="bold")
     for heading in ("name", "status", "where"):
         table.add_column(heading, overflow="fold")

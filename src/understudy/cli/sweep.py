@@ -50,6 +50,8 @@ def sweep(flags: Flags, run: Run) -> int:
     run : callable
         A function of a module, that runs one job.
     """
+    if flags.print_config:
+        raise ConfigError("--cfg job prints the settings of one job: leave out -m")
     outputs = [override.partition("=")[2] for override in flags.overrides if key_of(override) == "output"]
     if not outputs:
         raise ConfigError("a sweep needs output=FOLDER; each job gets a folder in it")

@@ -60,7 +60,9 @@ class DiffusersInpaintGenerator:
     guidance_scale : float
         Weight of the prompt; 1 switches classifier-free guidance off where the pipeline has it.
     crop_size : int
-        Side of the crops, px, a multiple of 8: the checkpoint's native size.
+        Side of the crops (their width), px, a multiple of 8: the checkpoint's native size.
+    crop_height : int, optional
+        Their height where they are no squares, px, a multiple of 8.
     batch_size : int
         Conditions a call; 1 makes the output independent of everything else in the batch on every device.
     min_face_px : float
@@ -104,6 +106,7 @@ class DiffusersInpaintGenerator:
         n_steps: int = 30,
         guidance_scale: float = 7.5,
         crop_size: int = 512,
+        crop_height: int | None = None,
         batch_size: int = 1,
         min_face_px: float = 24.0,
         device: str = "auto",
@@ -113,14 +116,17 @@ class DiffusersInpaintGenerator:
         revision: str | None = None,
         local_files_only: bool = False,
     ) -> None:
-        if crop_size < 8 or crop_size % 8:
-            raise InvalidInputError(f"crop_size must be a multiple of 8, got {crop_size}")
+        self.crop_size, self.crop_height = crop_size, crop_height or crop_size
+        if min(self.crop_size, self.crop_height) < 8 or self.crop_size % 8 or self.crop_height % 8:
+            raise InvalidInputError(
+                f"crop_size and crop_height must be multiples of 8, got {crop_size} and {self.crop_height}"
+            )
         if n_steps < 1 or batch_size < 1:
             raise InvalidInputError(f"n_steps and batch_size must be 1 or more, got {n_steps} and {batch_size}")
         if model is None and checkpoint is None:
             raise ConfigError("generator.model must be given: a hub id, or a folder in diffusers' format")
         require_extra()
-        self.crop_size, self.batch_size, self.min_face_px = crop_size, batch_size, min_face_px
+        self.batch_size, self.min_face_px = batch_size, min_face_px
         self.n_steps, self._guidance_scale, self._control_scale = n_steps, guidance_scale, control_scale
         self._template = PromptTemplate((prompt, *TAIL)) if isinstance(prompt, str) else prompt
         self._negative_prompt = negative_prompt or self._template.negative
@@ -186,9 +192,9 @@ class DiffusersInpaintGenerator:
 
     def _inpaint(self, conditions: Sequence[Condition], seeds: Sequence[int]) -> list[Generated]:
         for condition in conditions:
-            if condition.replace_mask.shape != (self.crop_size, self.crop_size):
+            if condition.replace_mask.shape != (self.crop_height, self.crop_size):
                 raise InvalidInputError(
-                    f"conditions must be {self.crop_size} px square, got {condition.replace_mask.shape}"
+                    f"conditions must be {self.crop_height} x {self.crop_size} px, got {condition.replace_mask.shape}"
                 )
         pad = self.batch_size - len(conditions)
         padded = [*conditions, *[conditions[-1]] * pad]
@@ -217,7 +223,7 @@ class DiffusersInpaintGenerator:
                 for condition in conditions
             ],
             "generator": [torch.Generator("cpu").manual_seed(seed) for seed in seeds],
-            "height": self.crop_size,
+            "height": self.crop_height,
             "width": self.crop_size,
             "strength": 1.0,
             "num_inference_steps": self.n_steps,
