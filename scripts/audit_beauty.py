@@ -61,16 +61,24 @@ def smooth(view: View, faces: PictureFaces, dose: float) -> View:
         return mix(view, plants.smooth(view, faces), dose)
     rng = np.random.default_rng(0)
     grain = cv2.GaussianBlur(rng.normal(size=view.shape[:2]), (0, 0), 1.0)
-    rough = view + (12 / grain.std() * grain)[..., None] * plants.soft(plants.face_mask(faces), 3.0)
+    rough = view + (12 / grain.std() * grain)[..., None] * plants.soft(plants.bare_mask(faces), 3.0)
     return mix(view, np.clip(rough, 0, 255).astype(np.uint8), -dose)
 
 
 def even(view: View, faces: PictureFaces, dose: float) -> View:
     """Blotches of the skin taken away, or added."""
     near = reach(faces.keypoints[0])
-    mask = plants.soft(plants.face_mask(faces), 3.0)
-    whole = view.astype(np.float64)
-    blotches = cv2.GaussianBlur(whole, (0, 0), 0.06 * near) - cv2.GaussianBlur(whole, (0, 0), 0.25 * near)
+    mask = plants.soft(plants.bare_mask(faces), 3.0)
+    whole, weight = view.astype(np.float64), mask.astype(np.float64)
+
+    def skin_mean(sigma: float) -> NDArray[np.float64]:
+        """Of the skin around each pixel, eyes, mouth and surroundings left out."""
+        parts = cv2.GaussianBlur(whole * weight, (0, 0), sigma * near)
+        return np.asarray(
+            parts / np.maximum(cv2.GaussianBlur(weight, (0, 0), sigma * near)[..., None], 1e-3), np.float64
+        )
+
+    blotches = skin_mean(0.06) - skin_mean(0.25)
     if dose < 0:
         rng = np.random.default_rng(1)
         spots = cv2.GaussianBlur(rng.normal(size=view.shape[:2]), (0, 0), 0.1 * near)

@@ -175,9 +175,8 @@ def lighten(view: NDArray[np.uint8], faces: PictureFaces, n_bins: int = 2) -> tu
     return lighter, ita_of(cheek_lab(lighter, faces.keypoints[0])) - ita_of(before)
 
 
-def smooth(view: NDArray[np.uint8], faces: PictureFaces) -> NDArray[np.uint8]:
-    """The picture with its faces' skin smoothed as retouching does: eyes, brows and mouth stay as they are."""
-    flat = cv2.bilateralFilter(view, 9, 30, 6)
+def bare_mask(faces: PictureFaces) -> NDArray[np.bool_]:
+    """(H, W) True on the faces' skin, as retouching takes it: without eyes, brows and mouth."""
     mask = face_mask(faces).astype(np.uint8)
     for points in faces.keypoints:
         apart = float(np.linalg.norm(points[1] - points[0]))
@@ -185,7 +184,12 @@ def smooth(view: NDArray[np.uint8], faces: PictureFaces) -> NDArray[np.uint8]:
         for center, axes in ((points[0], (0.42, 0.36)), (points[1], (0.42, 0.36)), (middle, (0.58, 0.3))):
             place = (round(float(center[0])), round(float(center[1])))
             cv2.ellipse(mask, place, (round(axes[0] * apart), round(axes[1] * apart)), 0, 0, 360, 0, -1)
-    return blended(view, flat, soft(mask > 0, 3.0))
+    return np.asarray(mask > 0, np.bool_)
+
+
+def smooth(view: NDArray[np.uint8], faces: PictureFaces) -> NDArray[np.uint8]:
+    """The picture with its faces' skin smoothed as retouching does: eyes, brows and mouth stay as they are."""
+    return blended(view, cv2.bilateralFilter(view, 9, 30, 6), soft(bare_mask(faces), 3.0))
 
 
 def blur(view: NDArray[np.uint8], faces: PictureFaces) -> NDArray[np.uint8]:

@@ -148,15 +148,7 @@ def collect(
         second_change=seconds,
         numbers={name: np.array([r.pair.numbers[name] for r in records]) for name in NUMBERS},
         null_numbers=None if nulls is None else {name: _null_numbers(records, name) for name in NUMBERS},
-        boxes={
-            name: _boxes(records, *fields)
-            for name, fields in (
-                (detector, ("xyxy", "confidence")),
-                (second, ("second_xyxy", "second_confidence")),
-                (people, ("people_xyxy", "people_confidence")),
-            )
-            if name is not None
-        },
+        boxes=_boxes_by_detector(records, {detector: "", second: "second_", people: "people_"}),
         features=_features(records),
         n_resized=sum(r.pair.resized for r in records),
         digests={
@@ -339,6 +331,17 @@ def _features(
     pairs, nulls = [r.pair for r in records], [r.null_pair for r in records]
     still = None if all(pair is None for pair in nulls) else of(nulls, "features")
     return of(pairs, "own_features"), of(pairs, "features"), still
+
+
+def _boxes_by_detector(
+    records: Sequence[PairRecord], prefixes: Mapping[str | None, str]
+) -> dict[str, tuple[tuple[Boxes, ...], tuple[Boxes, ...]]]:
+    """Finds of each detector that there is, by the prefix of its fields."""
+    return {
+        name: _boxes(records, f"{prefix}xyxy", f"{prefix}confidence")
+        for name, prefix in prefixes.items()
+        if name is not None
+    }
 
 
 def _boxes(records: Sequence[PairRecord], boxes: str, confidences: str) -> tuple[tuple[Boxes, ...], tuple[Boxes, ...]]:
