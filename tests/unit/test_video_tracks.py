@@ -42,6 +42,29 @@ def test_two_who_cross_behind_a_gap_keep_their_velocity_and_so_their_tracks() ->
         assert [float(row["xyxy"][0]) for row in track.rows] == [truth[int(row["frame"])][0] for row in track.rows]
 
 
+def test_a_face_that_moves_by_more_than_its_own_box_a_frame_is_one_track() -> None:
+    places = [0.0, 24.0, 50.0, 73.0, 99.0]  # px; the box is 20 wide, so no two overlap
+    boxes = [(10 + x, 20.0, 30 + x, 46.0) for x in places]
+    assert [seen_in(t) for t in run([found(box, confidence=0.5) for box in boxes])] == [[0, 1, 2, 3, 4]]
+
+
+def test_a_face_of_another_size_beside_a_lost_one_begins_a_track_of_its_own() -> None:
+    small, large = (10.0, 20.0, 30.0, 46.0), (34.0, 10.0, 74.0, 62.0)
+    assert [seen_in(t) for t in run([found(small), found(large)])] == [[0], [1]]
+
+
+def test_two_neighbours_of_whom_one_turns_away_stay_apart() -> None:
+    one, other = (10.0, 20.0, 30.0, 46.0), (40.0, 20.0, 60.0, 46.0)
+    tracks = run([found(one, other), found(one), found(one, other)])
+    assert [seen_in(t) for t in tracks] == [[0, 1, 2], [0, 2]]
+
+
+def test_a_face_that_was_found_once_is_lengthened_by_little_for_it_would_stand_still() -> None:
+    (track,) = run([found(), found((10.0, 10.0, 30.0, 34.0)), *[found()] * 9])
+    rows = complete(track, scene_end=11, extend=5, smooth=0, height=64, width=96)
+    assert rows["frame"].tolist() == [0, 1, 2, 3]
+
+
 def test_a_faint_detection_keeps_a_track_and_begins_one_where_there_is_none() -> None:
     box = (10.0, 10.0, 30.0, 34.0)
     assert [seen_in(t) for t in run([found(box), found(box, confidence=0.2), found(box)])] == [[0, 1, 2]]

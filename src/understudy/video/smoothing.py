@@ -12,6 +12,8 @@ LARGEST_SHIFT = 0.08
 """Smoothing moves a centre, a side or a keypoint by this share of the box's size at most: the face stays covered."""
 UNSEEN_MARGIN = 0.1
 """A box that was not found but worked out is larger by this share."""
+EXTEND_LONELY = 2
+"""A face that was found once has no velocity: so many frames are added at most, for they would stand still."""
 SHORTEST_POSE = 5
 """A pose that is held for fewer frames is noise at the border of two bins."""
 _ROWS_FOR_VELOCITY = 4
@@ -38,6 +40,8 @@ def complete(track: Track, *, scene_end: int, extend: int, smooth: float, height
     """
     seen = np.array(track.rows, ROW)
     first, last = int(seen["frame"][0]), int(seen["frame"][-1])
+    if len(seen) == 1:
+        extend = min(extend, EXTEND_LONELY)
     begin, end = max(first - extend, track.scene_start), min(last + extend, scene_end - 1)
     rows = np.zeros(end - begin + 1, ROW)
     rows["frame"], rows["track"] = np.arange(begin, end + 1), track.track_id

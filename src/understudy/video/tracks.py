@@ -2,12 +2,14 @@
 
 Association by overlap with a box that moves on at constant velocity, confident detections first, as in ByteTrack
 (Zhang et al., 2022, arXiv:2110.06864), with two differences that privacy asks for: a detection of low confidence that
-belongs to no track begins one (nobody who was found is left out), and matching is greedy by overlap.
+belongs to no track begins one (nobody who was found is left out), and matching is greedy by overlap. Who moves by more
+than a box from frame to frame is met in a third round, with boxes that are enlarged on all sides, as in C-BIoU (Yang et
+al., 2022, arXiv:2211.14317): else each detection of a fast face would be a track of its own.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -20,6 +22,14 @@ FIRST_IOU = 0.2
 """Least overlap of a confident detection with a track."""
 SECOND_IOU = 0.3
 """Least overlap of a detection of low confidence."""
+THIRD_IOU = 0.25
+"""Least overlap of enlarged boxes, for what is left then."""
+BUFFER = 0.7
+"""By this share of its size a box is enlarged on each side in the third round."""
+MAX_SIZE_RATIO = 1.6
+"""How far sides may differ there."""
+MAX_WAIT = 3
+"""Frames since a track's last detection up to which it takes part there."""
 _MEMORY = 0.7
 """Weight of the velocity so far against that of the last step."""
 
@@ -73,6 +83,18 @@ def _center(xyxy: NDArray[np.floating]) -> NDArray[np.float64]:
     return np.asarray((xyxy[:2] + xyxy[2:]) / 2, np.float64)
 
 
+def _buffered_iou(one: NDArray[np.float64], other: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Overlap of boxes (N, 4) and (M, 4) px that are enlarged on all sides; 0 where their sizes differ too much."""
+    sides = [(boxes[:, 2:] - boxes[:, :2]).clip(1e-6) for boxes in (one, other)]
+    large = [
+        np.concatenate([boxes[:, :2] - BUFFER * side, boxes[:, 2:] + BUFFER * side], axis=1)
+        for boxes, side in zip((one, other), sides, strict=True)
+    ]
+    ratio = sides[0][:, None] / sides[1][None]  # (N, M, 2)
+    alike = (np.maximum(ratio, 1 / ratio) <= MAX_SIZE_RATIO).all(axis=2)
+    return np.where(alike, pairwise_iou(*large), 0)
+
+
 def rows_of(found: Detections, frame: int) -> NDArray[np.void]:
     """Detections as rows that belong to no track yet."""
     rows = np.zeros(len(found), ROW)
@@ -120,6 +142,9 @@ class Tracker:
         left = self._match(frame, rows[confident], self.live, FIRST_IOU)
         free = [t for t in self.live if t.last_frame != frame]
         left += self._match(frame, rows[~confident], free, SECOND_IOU)
+        if left:
+            near = [t for t in self.live if t.last_frame != frame and frame - t.last_frame <= MAX_WAIT]
+            left = self._match(frame, np.stack(left), near, THIRD_IOU, overlap=_buffered_iou)
         for row in left:
             track = Track(self._next_id, self._scene_start)
             self._next_id += 1
@@ -133,12 +158,17 @@ class Tracker:
         return ended
 
     def _match(
-        self, frame: int, rows: NDArray[np.void], tracks: Sequence[Track], least: float
+        self,
+        frame: int,
+        rows: NDArray[np.void],
+        tracks: Sequence[Track],
+        least: float,
+        overlap: Callable[[NDArray[np.float64], NDArray[np.float64]], NDArray[np.float64]] = pairwise_iou,
     ) -> list[NDArray[np.void]]:
         """Give each row to the track that it overlaps most; those that are left over."""
         if not len(rows) or not tracks:
             return list(rows)
-        iou = pairwise_iou(np.stack([t.expected(frame) for t in tracks]), rows["xyxy"].astype(np.float64))
+        iou = overlap(np.stack([t.expected(frame) for t in tracks]), rows["xyxy"].astype(np.float64))
         taken: set[int] = set()
         order = np.lexsort((np.tile(np.arange(len(rows)), len(tracks)), -iou.reshape(-1)))
         for t, r in zip(*np.unravel_index(order, iou.shape), strict=True):
