@@ -40,6 +40,7 @@ from understudy.types import (
 
 _FILL_PX = 64
 """Side of the crop from which a fill takes its colour."""
+IN_A_FILL = "it lies in a body that is filled"
 HOSTED = 0.5
 """A face of whose region a larger share lies in a body's region is drawn after that body, on top of it."""
 
@@ -248,12 +249,15 @@ class Canvas:
     def fill(
         self, subject: Subject, reason: str, attempts: int, readings: Mapping[str, float | str], context: float
     ) -> None:
-        """Paint a subject's region in one colour of its surroundings."""
+        """Paint a subject's region in one colour of its surroundings, and the faces that were drawn into a body."""
         self.erase([subject])  # also after a candidate went in: the colour comes from the surroundings alone
         seen = Condition(self.cut(subject, _FILL_PX, context))
         x0, y0, x1, y1 = subject.region.window
         pixels = np.broadcast_to(fill_color(seen), (y1 - y0, x1 - x0, 3))
         self.put(subject, pixels, OutcomeKind.FILLED, attempts, reason, readings)
+        for face in self.subjects if subject.kind is Kind.BODY else ():
+            if face.index in self.outcomes and any(host.index == subject.index for host in self.hosts(face)):
+                self.fill(face, IN_A_FILL, self.outcomes[face.index].attempts, {}, context)
 
     def obscure(self, obscurer: Obscurer) -> None:
         """Baselines: each region of the original is obscured in its own window; no guard, no scan."""

@@ -319,6 +319,17 @@ def test_a_face_in_a_body_in_which_the_original_is_met_again_is_filled() -> None
     assert "residual scan" in face.reason
 
 
+def test_a_body_in_which_the_original_is_met_again_is_filled_and_its_face_with_it() -> None:
+    found = people(Person(80, 190, 170))
+    guard = BodyGuard(embedder=Embedder((1, 0), (0, 1), (1, 0)), min_distance=0.3)  # original, candidate, second look
+    scan = ResidualScan(FixedDetector(Detections.bodies(found.xyxy[:1], np.ones(1))))
+    result = done(pipeline(generator=both(), body_guard=guard, body_residual=scan).replace([TALL], [found])[0])
+    body, face = result.outcomes
+    assert (body.kind, face.kind) == (OutcomeKind.FILLED, OutcomeKind.FILLED)
+    assert "residual scan" in body.reason
+    assert face.reason == "it lies in a body that is filled"
+
+
 def test_a_crop_that_is_higher_than_wide_shows_the_whole_region_with_one_scale() -> None:
     canvas = Canvas(TALL)
     subject = canvas.add(people(Person(80, 190, 150, face=False)), 0, Attributes(), None, "primary")
