@@ -221,5 +221,5 @@ def test_a_checkpoint_that_cannot_inpaint_is_a_configuration_error(folder: Path,
 
 def test_a_missing_package_names_the_extra(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(diffusers_load, "find_spec", lambda name: None if name == "transformers" else object())
-    with pytest.raises(MissingExtraError, match=r"needs transformers: run `pip install 'understudy\[torch\]'`"):
+    with pytest.raises(MissingExtraError, match=r"need transformers: run `pip install 'understudy\[torch\]'`"):
         build(folder)

@@ -49,6 +49,7 @@ def test_a_controlnet_sees_the_keypoints_and_is_named_by_its_digest(folder: Path
         folder,
         pipeline="StableDiffusionControlNetInpaintPipeline",
         controlnet=str(make_tiny_controlnet(tmp_path)),
+        control_scale=8.0,
     )
     with_points, without = (generator([condition(shown)], [3])[0].pixels for shown in (1.0, 0.0))
     assert (with_points != without).any()

@@ -105,6 +105,8 @@ def make_audit(run: Run, settings: Compare, null: Run | None) -> Path:
         raise ConfigError(f"the originals of {run.name} are not in a folder ({before}): say before=FOLDER")
     folder = Path(settings.output) / "audits" / run.name
     given = [f"before={before}", f"after={run.folder}", f"output={folder}"]
+    if not any(setting.startswith("cache=") for setting in settings.audits):
+        given.append(f"cache={Path(settings.output) / 'audits' / '.cache'}")  # the originals are read once for all
     if null is not None and null.folder != run.folder and not any(s.startswith("null=") for s in settings.audits):
         given.append(f"null={null.folder / 'images'}")
     print(f"{run.name}: audits")
