@@ -13,7 +13,7 @@ import tempfile
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import TypeVar, cast
+from typing import Any, TypeVar, cast
 
 from understudy.batch.ray_settings import RaySettings
 from understudy.errors import MissingExtraError, UnderstudyError
@@ -125,7 +125,8 @@ def n_nodes() -> int:
     """How many machines the cluster has now."""
     import ray
 
-    return sum(bool(node["Alive"]) for node in ray.nodes())
+    nodes: list[dict[str, object]] = ray.nodes()  # type: ignore[no-untyped-call]  # Ray's own lack
+    return sum(bool(node["Alive"]) for node in nodes)
 
 
 def on_a_worker(work: Callable[[], T], settings: RaySettings) -> T:
@@ -140,7 +141,7 @@ def on_a_worker(work: Callable[[], T], settings: RaySettings) -> T:
     """
     import ray
 
-    task = ray.remote(num_cpus=settings.actor_cpus, num_gpus=settings.num_gpus, max_retries=2)(_call)
+    task: Any = ray.remote(num_cpus=settings.actor_cpus, num_gpus=settings.num_gpus, max_retries=2)(_call)
     try:
         return cast("T", ray.get(task.remote(work)))
     except ray.exceptions.RayTaskError as error:

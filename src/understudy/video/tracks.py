@@ -83,7 +83,7 @@ def _center(xyxy: NDArray[np.floating]) -> NDArray[np.float64]:
     return np.asarray((xyxy[:2] + xyxy[2:]) / 2, np.float64)
 
 
-def _buffered_iou(one: NDArray[np.float64], other: NDArray[np.float64]) -> NDArray[np.float64]:
+def _buffered_iou(one: NDArray[np.floating], other: NDArray[np.floating]) -> NDArray[np.floating]:
     """Overlap of boxes (N, 4) and (M, 4) px that are enlarged on all sides; 0 where their sizes differ too much."""
     sides = [(boxes[:, 2:] - boxes[:, :2]).clip(1e-6) for boxes in (one, other)]
     large = [
@@ -163,7 +163,7 @@ class Tracker:
         rows: NDArray[np.void],
         tracks: Sequence[Track],
         least: float,
-        overlap: Callable[[NDArray[np.float64], NDArray[np.float64]], NDArray[np.float64]] = pairwise_iou,
+        overlap: Callable[[NDArray[np.floating], NDArray[np.floating]], NDArray[np.floating]] = pairwise_iou,
     ) -> list[NDArray[np.void]]:
         """Give each row to the track that it overlaps most; those that are left over."""
         if not len(rows) or not tracks:
