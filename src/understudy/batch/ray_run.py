@@ -43,7 +43,7 @@ from understudy.batch.ray_stages import (
 )
 from understudy.batch.stages import Picture
 from understudy.batch.summary import RunSummary
-from understudy.errors import OutputError
+from understudy.errors import OutputError, UnderstudyError
 
 __all__ = ["run_ray"]
 
@@ -153,7 +153,9 @@ class RayRun(Run):
                     self.n_out = len(out)
                     if self.stopping or self.error is not None:
                         return
-        except ray.exceptions.RayError as error:
+        except UnderstudyError:
+            raise
+        except Exception as error:  # Ray Data wraps its own in many ways
             lines = str(error).strip().splitlines() or [type(error).__name__]
             raise ClusterError(
                 f"the Ray cluster failed: {lines[-1][:300]}. What is finished stays; start the same command again"
