@@ -117,23 +117,13 @@ class DiffusersInpaintGenerator:
         local_files_only: bool = False,
     ) -> None:
         self.crop_size, self.crop_height = crop_size, crop_height or crop_size
-        if min(self.crop_size, self.crop_height) < 8 or self.crop_size % 8 or self.crop_height % 8:
-            raise InvalidInputError(
-                f"crop_size and crop_height must be multiples of 8, got {crop_size} and {self.crop_height}"
-            )
-        if n_steps < 1 or batch_size < 1:
-            raise InvalidInputError(f"n_steps and batch_size must be 1 or more, got {n_steps} and {batch_size}")
-        if model is None and checkpoint is None:
-            raise ConfigError("generator.model must be given: a hub id, or a folder in diffusers' format")
+        _check_numbers(self.crop_size, self.crop_height, n_steps, batch_size)
         require_extra()
         self.batch_size, self.min_face_px = batch_size, min_face_px
         self.n_steps, self._guidance_scale, self._control_scale = n_steps, guidance_scale, control_scale
         self._template = PromptTemplate((prompt, *TAIL)) if isinstance(prompt, str) else prompt
         self._negative_prompt = negative_prompt or self._template.negative
-        if checkpoint is not None and model is None:
-            folder = find_checkpoint(checkpoint)
-        else:
-            folder = model_folder(str(model), revision=revision, variant=variant, local_files_only=local_files_only)
+        folder = _folder_of(model, checkpoint, revision=revision, variant=variant, local_files_only=local_files_only)
         self._recipe = Recipe(
             folder=folder,
             shown=model or str(checkpoint),
@@ -151,7 +141,10 @@ class DiffusersInpaintGenerator:
         self._digests: dict[str, str] | None = None
         self._one_at_a_time = threading.Lock()  # a pipeline's scheduler keeps the step that it is at
         if self._negative_prompt and "negative_prompt" not in self._accepted:
-            raise ConfigError(f"{type(self._pipe).__name__} takes no negative prompt: set generator.negative_prompt=''")
+            raise ConfigError(
+                f"{type(self._pipe).__name__} takes no negative prompt: set generator.negative_prompt='' and, where "
+                "the prompt is a template, generator.prompt.negative=''"
+            )
 
     def __call__(self, conditions: Sequence[Condition], seeds: Sequence[int]) -> list[Generated]:
         """Inpaint, in batches that are padded to ``batch_size``.
@@ -251,6 +244,25 @@ class DiffusersInpaintGenerator:
         if inside.size and int(inside.max()) <= BLACK:
             raise GenerationError(f"{type(self._pipe).__name__} returned a black crop")
         return pixels
+
+
+def _check_numbers(width: int, height: int, n_steps: int, batch_size: int) -> None:
+    """Raise InvalidInputError for numbers with which no pipeline could be called."""
+    if min(width, height) < 8 or width % 8 or height % 8:
+        raise InvalidInputError(f"crop_size and crop_height must be multiples of 8, got {width} and {height}")
+    if n_steps < 1 or batch_size < 1:
+        raise InvalidInputError(f"n_steps and batch_size must be 1 or more, got {n_steps} and {batch_size}")
+
+
+def _folder_of(
+    model: str | None, checkpoint: str | None, *, revision: str | None, variant: str | None, local_files_only: bool
+) -> Path:
+    """Folder of the pipeline: the model that was named, else the pulled checkpoint."""
+    if model is not None:
+        return model_folder(model, revision=revision, variant=variant, local_files_only=local_files_only)
+    if checkpoint is None:
+        raise ConfigError("generator.model must be given: a hub id, or a folder in diffusers' format")
+    return find_checkpoint(checkpoint)
 
 
 def _present_variant(folder: Path, variant: str | None) -> str | None:
