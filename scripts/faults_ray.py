@@ -116,6 +116,8 @@ def driver(folder: Path) -> Row:
     first = start(source, output, 0.6)
     while first.poll() is None and n_committed(output) < 8:
         time.sleep(0.1)
+    if first.poll() is not None:
+        raise RuntimeError(f"the run ended before it could be killed: {first.communicate()[1][-300:]}")
     command = [sys.executable, "-m", "tests.faults.tiny_job", str(source), str(output), "1"]  # starts without a cluster
     second = subprocess.Popen(command, stderr=subprocess.PIPE, text=True, cwd=ROOT, env=ENVIRONMENT)
     said = second.communicate()[1]

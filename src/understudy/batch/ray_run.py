@@ -14,7 +14,7 @@ import logging
 import queue
 import time
 import warnings
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
 from contextlib import closing, contextmanager
 from dataclasses import replace
 from functools import partial
@@ -161,7 +161,7 @@ class RayRun(Run):
                 f"the Ray cluster failed: {lines[-1][:300]}. What is finished stays; start the same command again"
             ) from error
 
-    def _stream(self, out: Mapping[int, Picture], block: int) -> Iterator[Any]:
+    def _stream(self, out: Mapping[int, Picture], block: int) -> Generator[Any, None, None]:
         numbered = list(out.items())
         blocks = [pack(numbered[k : k + block]) for k in range(0, len(numbered), block)]
         with _data_context(self.cluster):

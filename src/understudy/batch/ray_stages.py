@@ -11,7 +11,7 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import Any, cast
 
-import pyarrow as pa  # type: ignore[import-untyped]  # has no type information
+import pyarrow as pa
 from ray import cloudpickle
 
 from understudy.batch.folder import Outputs, output_key, relative_output
@@ -33,6 +33,8 @@ from understudy.errors import OutputError
 
 Table = Any
 """``pyarrow.Table``"""
+_pickle: Any = cloudpickle
+"""Ray's own way to pack what travels between its workers."""
 _SCHEMA = pa.schema([("k", pa.int64()), ("packed", pa.large_binary())])
 
 
@@ -58,14 +60,14 @@ class Finished:
 
 def pack(values: Sequence[tuple[int, object]]) -> Table:
     """A table of numbered values."""
-    columns = [[k for k, _ in values], [cloudpickle.dumps(value) for _, value in values]]
+    columns = [[k for k, _ in values], [_pickle.dumps(value) for _, value in values]]
     return pa.table([pa.array(column, field.type) for column, field in zip(columns, _SCHEMA, strict=True)], _SCHEMA)
 
 
 def unpack(table: Table) -> Iterator[tuple[int, Any]]:
     """The numbered values of a table, one by one."""
     for k, packed in zip(table["k"], table["packed"], strict=True):
-        yield k.as_py(), cloudpickle.loads(packed.as_buffer())
+        yield k.as_py(), _pickle.loads(packed.as_buffer())
 
 
 class WorkerPlaces:
