@@ -236,7 +236,7 @@ def test_a_run_without_consent_ends_with_1_and_writes_nothing(tmp_path: Path, ca
 def test_the_list_shows_licences_and_what_they_ask_for(capsys: pytest.CaptureFixture) -> None:
     assert models.run(["list"]) == 0
     told = " ".join(capsys.readouterr().out.split())
-    for word in ("sd15_inpaint", "CreativeML OpenRAIL-M", "accept_licence=flux_fill", "mirror only"):
+    for word in ("sd15_inpaint", "CreativeML OpenRAIL-M", "FLUX.1 [dev]", "accept_licence=flux_fill", "mirror only"):
         assert word in told
 
 

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from rich.console import Console
+from rich.markup import escape
 from rich.table import Table
 
 from understudy import __version__
@@ -129,7 +130,7 @@ def show(entries: Sequence[Entry]) -> None:
         table.add_column(measure.heading, justify="right")
     for entry in entries:
         cells = [entry.cells.get(measure.key, Cell()) for measure in MEASURES]
-        table.add_row(entry.name, *(cell.text() + ("*" if cell.note == "selected" else "") for cell in cells))
+        table.add_row(escape(entry.name), *(cell.text() + ("*" if cell.note == "selected" else "") for cell in cells))
     console = Console()
     (console if console.is_terminal else Console(width=200)).print(table)
     print("with 95 % intervals; * measured with what the anonymiser selects with, so not independent")

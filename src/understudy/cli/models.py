@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from rich.console import Console
+from rich.markup import escape
 from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, TimeRemainingColumn
 from rich.table import Table
 
@@ -58,7 +59,7 @@ def show() -> int:
         training = _with_note(entry.training_data, entry.note)
         table.add_row(entry.name, entry.task, state, f"{entry.size / 1e6:.1f}", entry.licence, training)
     for checkpoint in hub_entries():
-        table.add_row(*_hub_row(checkpoint))
+        table.add_row(*(escape(cell) for cell in _hub_row(checkpoint)))
     _console().print(table)
     return 0
 

@@ -11,6 +11,7 @@ from functools import partial
 from pathlib import Path
 
 from rich.console import Console
+from rich.markup import escape
 from rich.table import Table
 
 from understudy.batch.address import is_address
@@ -101,7 +102,7 @@ def show(reports: Sequence[JobReport], output: str) -> None:
         table.add_column(heading, overflow="fold", justify="right" if heading in {"exit", "seconds"} else "left")
     for report in reports:
         told = f"{report.message} (by an earlier run)" if report.skipped else report.message
-        table.add_row(report.name, str(report.exit_code), f"{report.seconds:.1f}", told)
+        table.add_row(escape(report.name), str(report.exit_code), f"{report.seconds:.1f}", escape(told))
     console = Console()
     (console if console.is_terminal else Console(width=160)).print(table)
     failed = [report for report in reports if report.exit_code]
