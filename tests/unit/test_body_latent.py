@@ -51,6 +51,16 @@ def test_the_region_is_the_box_in_the_middle_whatever_is_masked_on_one_side_of_i
     assert (box, cut) == ((34.0, 28.0, 94.0, 228.0), True)
 
 
+def test_a_hull_with_a_narrow_head_is_as_high_as_its_head_is() -> None:
+    mask = np.zeros((HEIGHT, WIDTH), np.uint8)
+    hull = np.array([(58, 26), (70, 26), (104, 120), (96, 230), (34, 230), (24, 120)], np.int32)
+    cv2.fillConvexPoly(mask, hull, 1)
+    (_, y0, _, y1), cut = region_box(mask > 0)
+    assert not cut
+    assert y0 == pytest.approx(26, abs=6)
+    assert y1 == pytest.approx(230, abs=6)
+
+
 @pytest.mark.parametrize(
     ("mask", "message"),
     [

@@ -22,12 +22,14 @@ FULL, UPPER = 0, 1
 """Framings: the whole person, or cut by the lower edge."""
 MARGIN = 0.037
 """Of the region's longer side, on each side: how far it reaches beyond the detector's box."""
+NARROW = 0.12
+"""Share of the middle columns that a hull covers at its ends at least."""
 LYING = 1.5
 """Width over height of a box from which on nobody stands or sits in it."""
 TAG_COSTS = (0.05, 0.03, 0.08)
 """Of one bin's difference in skin tone, age group and perceived gender expression."""
-SITTING_COSTS = (0.6, 0.12)
-"""Of somebody who sits, in a box under half as wide as high, and in a wider one: nobody brings a chair."""
+SITTING_COSTS = (0.6, 0.2)
+"""Of somebody who sits, in a box under 0.65 as wide as high, and in a wider one: nobody brings a chair."""
 NEARLY = 0.2
 """Of the cost over the best one's, up to which a picture suits nearly as well."""
 MIN_POSE_POINTS = 6
@@ -76,7 +78,7 @@ def region_box(mask: NDArray[np.bool_]) -> tuple[tuple[float, float, float, floa
     middle = mask[height // 2 - height // 16 : height // 2 + height // 16].mean(axis=0) > 0.5
     half_w = min(_reach(middle[width // 2 :]), _reach(middle[: width // 2][::-1]), 0.42 * width)
     band = slice(int(width / 2 - max(0.5 * half_w, 2)), int(width / 2 + max(0.5 * half_w, 2)))
-    column = mask[:, band].mean(axis=1) > 0.5
+    column = mask[:, band].mean(axis=1) > NARROW  # a hull ends in a head
     half_h = min(_reach(column[height // 2 :]), _reach(column[: height // 2][::-1]), 0.42 * height)
     # one of the two is what the crop was scaled to; a hull is narrower in its middle than its box
     if half_h < 0.39 * height:
@@ -184,7 +186,7 @@ class BodyBank:
             placed = _by_box(box, int(self.framing[index]), wanted)
             placed = Placed(placed.cost + 0.10 * (abs(float(self.yaw_deg[index])) < 50), placed.scale, placed.move)
         seated = self.framing[index] == FULL and bool(self.sitting[index])
-        cost = placed.cost + seated * SITTING_COSTS[wanted.size[0] > 0.5 * wanted.size[1]]
+        cost = placed.cost + seated * SITTING_COSTS[wanted.size[0] > 0.65 * wanted.size[1]]
         for tag, value, step in zip(self.tags[index], wanted.tags, TAG_COSTS, strict=False):
             if value is not None:
                 cost += step * (1.0 if tag < 0 else abs(int(tag) - value))
@@ -242,10 +244,10 @@ def _by_face(
     ends_below = wanted.cut or framing == UPPER
     scale = by_eyes if ends_below else by_box
     scale = float(np.clip(scale, 0.6 * by_box, 2.2 * by_box)) if ends_below else scale
-    missing = np.log(max(by_box / scale, 1.0)) if ends_below else abs(np.log(by_box / max(by_eyes, 1e-3)))
+    missing = np.log(max(by_box / max(by_eyes, 1e-3), 1.0)) if ends_below else abs(np.log(by_box / max(by_eyes, 1e-3)))
     reach = np.log(max(scale / by_box, 1.0)) if ends_below else 0.0
-    if framing == UPPER and not wanted.cut and high > 2.2 * wide:
-        missing += 0.6  # somebody who is seen down to the feet
+    if framing == UPPER and not wanted.cut:  # whoever has a small face in a high box is seen down to the feet
+        missing = 1.6 * missing + 0.6 * (high > 1.9 * wide)
     scale = max(scale, by_box) if ends_below else scale
     left, right = own[0] - box[0], box[2] - own[0]
     width_off = abs(np.log(max(scale * (left + right), 1.0) / wide))

@@ -30,7 +30,7 @@ class BodyConfig:
     latent_channels: int = 16
     cell_px: int = 8
     sigma_cells: float = 0.8
-    n_steps: int = 2
+    n_steps: int = 1
     shift: float = 4.0
     noise_scale: float = 0.85
     residual: bool = True
