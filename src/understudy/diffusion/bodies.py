@@ -32,6 +32,8 @@ SITTING_COSTS = (0.6, 0.2)
 """Of somebody who sits, in a box under 0.65 as wide as high, and in a wider one: nobody brings a chair."""
 NEARLY = 0.2
 """Of the cost over the best one's, up to which a picture suits nearly as well."""
+FAR = 0.5
+"""Of the cost over the best one's, from which on a picture is never drawn."""
 MIN_POSE_POINTS = 6
 """Of body keypoints, with which a pose is chosen and not only a place."""
 
@@ -195,14 +197,15 @@ class BodyBank:
     def draw(self, seed: int, wanted: Wanted, n_least: int = 6, n_most: int = 24) -> tuple[int, bool, Placed]:
         """Number of a picture, whether to mirror it, and its place: one of those that suit best, by the seed.
 
-        ``n_least`` of them are in the draw, and up to ``n_most`` that suit nearly as well as the best.
+        ``n_least`` of them are in the draw, unless they suit far worse than the best, and up to ``n_most`` that suit
+        nearly as well as the best.
         """
         every = [(k % len(self), k >= len(self)) for k in range(2 * len(self))]
         placed = [self.place(index, mirror, wanted) for index, mirror in every]
         costs = np.array([p.cost for p in placed])
         order = np.argsort(costs, kind="stable")
-        n_near = int((costs <= costs.min() + NEARLY).sum())
-        eligible = order[: min(max(n_near, n_least), max(n_most, n_least), len(order))]
+        near, far = (int((costs <= costs.min() + limit).sum()) for limit in (NEARLY, FAR))
+        eligible = order[: min(max(near, min(n_least, far)), max(n_most, n_least), len(order))]
         random = np.random.Generator(np.random.Philox(np.random.SeedSequence([seed, 2])))
         chosen = int(eligible[random.integers(0, len(eligible))])
         return (*every[chosen], placed[chosen])
@@ -249,6 +252,7 @@ def _by_face(
     if framing == UPPER and not wanted.cut:  # whoever has a small face in a high box is seen down to the feet
         missing = 1.6 * missing + 0.6 * (high > 1.9 * wide)
     scale = max(scale, by_box) if ends_below else scale
+    missing += 2.0 * max(abs(np.log(scale / max(by_eyes, 1e-3))) - 0.3, 0.0)  # a head of another size than its face
     left, right = own[0] - box[0], box[2] - own[0]
     width_off = abs(np.log(max(scale * (left + right), 1.0) / wide))
     shift = abs((goal[0] - scale * left) - x0) + abs((goal[0] + scale * right) - x1)
