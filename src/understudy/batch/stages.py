@@ -235,27 +235,44 @@ def replace_batch(job: Replacer, pictures: Sequence[Picture]) -> None:
     A batch that fails as a whole is halved, so that one for which memory does not suffice is soon alone.
     """
     began = time.perf_counter()
-    results = _replace_in_parts(job, pictures)
+    results = _replace_once(job, pictures)
+    if len(pictures) > 1:
+        results = _replace_in_parts(job, pictures, results)
     for picture in pictures:
         picture.seconds += (time.perf_counter() - began) / len(pictures)
     for picture, result in zip(pictures, results, strict=True):
-        if isinstance(result, BaseException) and (len(pictures) > 1 or not isinstance(result, UnderstudyError)):
-            gc.collect()
-            result = _timed(picture, lambda alone=picture: _replace_once(job, [alone])[0])  # type: ignore[misc]
+        if isinstance(result, BaseException) and len(pictures) == 1 and not isinstance(result, UnderstudyError):
+            result = _replace_alone(job, picture)
         if isinstance(result, BaseException):
             picture.end(Status.QUARANTINED, describe(result))
         else:
             picture.anonymized = result
 
 
-def _replace_in_parts(job: Replacer, pictures: Sequence[Picture]) -> list[AnonymizedImage | BaseException]:
-    results = _replace_once(job, pictures)
-    half = len(pictures) // 2
-    if half == 0 or any(result is not results[0] for result in results) or isinstance(results[0], AnonymizedImage):
+def _replace_in_parts(
+    job: Replacer, pictures: Sequence[Picture], results: list[AnonymizedImage | BaseException]
+) -> list[AnonymizedImage | BaseException]:
+    """The results of a batch in company, after each that failed was tried alone: it, or by halves all of them."""
+    if len(pictures) == 1:
         return results
+    if isinstance(results[0], AnonymizedImage) or any(result is not results[0] for result in results):
+        return [
+            _replace_alone(job, picture) if isinstance(result, BaseException) else result
+            for picture, result in zip(pictures, results, strict=True)
+        ]
     results.clear()
     gc.collect()
-    return [*_replace_in_parts(job, pictures[:half]), *_replace_in_parts(job, pictures[half:])]
+    half = len(pictures) // 2
+    return [
+        settled
+        for part in (pictures[:half], pictures[half:])
+        for settled in _replace_in_parts(job, part, _replace_once(job, part))
+    ]
+
+
+def _replace_alone(job: Replacer, picture: Picture) -> AnonymizedImage | BaseException:
+    gc.collect()
+    return _replace_once(job, [picture])[0]
 
 
 def _replace_once(job: Replacer, pictures: Sequence[Picture]) -> list[AnonymizedImage | BaseException]:

@@ -276,9 +276,10 @@ def coarser(
     if scale == 1:
         return context, mask
     height, width = mask.shape
-    erased = mask.reshape(height // scale, scale, width // scale, scale).any(axis=(1, 3))
+    blocks = mask.reshape(height // scale, scale, width // scale, scale)
+    erased = np.asarray(blocks.any(axis=(1, 3)), np.bool_)
     mean = cv2.resize(context, (width // scale, height // scale), interpolation=cv2.INTER_AREA)
-    return np.where(erased[..., None], np.uint8(ERASED), mean), erased
+    return np.where(erased[..., None], np.uint8(ERASED), mean).astype(np.uint8), erased
 
 
 def finer(pixels: NDArray[np.uint8], scale: int) -> NDArray[np.uint8]:
