@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import json
+import math
 import os
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from enum import StrEnum
 
 from understudy.batch.sources import printable
+from understudy.types import AnonymizedImage
 
 SCHEMA = """
 CREATE TABLE IF NOT EXISTS meta (name TEXT PRIMARY KEY, value BLOB NOT NULL) WITHOUT ROWID;
@@ -137,3 +139,25 @@ class ContainerRow:
     source_mtime_ns: int
     output: str
     output_bytes: int
+
+
+def region_rows(anonymized: AnonymizedImage) -> list[dict[str, object]]:
+    """What became of each region, for the ledger."""
+    return [
+        {
+            "region": outcome.region,
+            "xyxy": [round(float(value), 3) for value in outcome.xyxy],
+            "kind": str(outcome.detected_as),
+            "confidence": round(float(outcome.confidence), 6),
+            "outcome": str(outcome.kind),
+            "attempts": outcome.attempts,
+            "reason": outcome.reason,
+            "found_by": outcome.found_by,
+            "subject": outcome.subject,
+            "readings": {
+                name: value if isinstance(value, str) else round(float(value), 6) if math.isfinite(value) else None
+                for name, value in outcome.readings.items()
+            },
+        }
+        for outcome in anonymized.outcomes
+    ]

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import gc
 import hashlib
-import math
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
@@ -17,6 +16,7 @@ from understudy.batch.flow import Cost
 from understudy.batch.folder import NameTakenError
 from understudy.batch.items import Item, holds_file_names, is_sidecar
 from understudy.batch.ledger import Row, Status
+from understudy.batch.rows import region_rows
 from understudy.batch.sources import printable
 from understudy.errors import (
     GenerationError,
@@ -346,7 +346,7 @@ def _finish(job: Codec, picture: Picture, outputs: Places) -> None:
         n_filled=kinds.count(OutcomeKind.FILLED),
         n_obscured=kinds.count(OutcomeKind.OBSCURED),
         notes=tuple(dict.fromkeys((*source.notes, *encoded.notes))),
-        regions=tuple(_regions(anonymized)),
+        regions=tuple(region_rows(anonymized)),
     )
     picture.source = picture.detections = picture.anonymized = None
     picture.done = row
@@ -392,24 +392,3 @@ def copy_sidecar(picture: Picture, outputs: Places) -> None:
         notes=("the table of an image folder: copied as it is",),
     )
     return None
-
-
-def _regions(anonymized: AnonymizedImage) -> list[dict[str, object]]:
-    return [
-        {
-            "region": outcome.region,
-            "xyxy": [round(float(value), 3) for value in outcome.xyxy],
-            "kind": str(outcome.detected_as),
-            "confidence": round(float(outcome.confidence), 6),
-            "outcome": str(outcome.kind),
-            "attempts": outcome.attempts,
-            "reason": outcome.reason,
-            "found_by": outcome.found_by,
-            "subject": outcome.subject,
-            "readings": {
-                name: value if isinstance(value, str) else round(float(value), 6) if math.isfinite(value) else None
-                for name, value in outcome.readings.items()
-            },
-        }
-        for outcome in anonymized.outcomes
-    ]

@@ -60,6 +60,8 @@ class ModelConfig:
     """For each of ``style_tags``, what one bin's difference counts when a reference is drawn."""
     bend: float = 0.0
     """How much a reference's shape is changed by the seed: standard deviation of a magnification."""
+    turn: float = 1.0
+    """How much further than wanted a reference is turned, since what is drawn shows less of a turn; 1 = as wanted."""
 
     @property
     def condition_size(self) -> int:

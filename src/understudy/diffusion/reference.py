@@ -65,10 +65,10 @@ class ReferenceBank:
         seed: int,
         keypoints: NDArray[np.floating] | None,
         wanted: Sequence[int | None] = (),
-        n_least: int = 32,
+        n_least: int = 12,
         weights: Sequence[float] = (),
     ) -> tuple[int, bool]:
-        """Number of a picture and whether to mirror it: one of those that suit best, by the seed.
+        """Number of a picture and whether to mirror it: of those that suit best, one a subject, one by the seed.
 
         Parameters
         ----------
@@ -78,7 +78,7 @@ class ReferenceBank:
         wanted : sequence of int or None
             One value for each tag; None = anything.
         n_least : int
-            At least so many pictures stay in the draw.
+            So many subjects stay in the draw, each with the picture of it that suits best.
         weights : sequence of float
             What one bin's difference of each tag counts beside the distance of shapes; ``TAG_WEIGHT`` where left out.
         """
@@ -88,8 +88,9 @@ class ReferenceBank:
         for column, value, weight in zip(self.tags.T, wanted, counts, strict=False):
             if value is not None:
                 distance = distance + weight * np.where(column < 0, 1.0, np.abs(column - value))
-        flat = distance.reshape(-1)
-        eligible = np.argsort(flat, kind="stable")[: min(n_least, flat.size)]
+        order = np.argsort(distance.reshape(-1), kind="stable")
+        _, first = np.unique(np.tile(self.subjects, 2)[order], return_index=True)
+        eligible = order[np.sort(first)[:n_least]]
         random = np.random.Generator(np.random.Philox(np.random.SeedSequence([seed, 2])))
         chosen = int(eligible[random.integers(0, len(eligible))])
         return chosen % len(self), chosen >= len(self)
@@ -138,6 +139,7 @@ BENDS: tuple[tuple[float, float, float], ...] = (
 """Where a shape is changed: right eye, left eye, nose, mouth, brows, jaw's corners, chin, forehead, in widths between
 the eyes to the left and below their middle, along the face's own axes (one down = the mouth's middle), and how far it
 reaches."""
+_WHITE = np.float32(259)
 _PAIRS = ((0, 1), (4, 5), (6, 7))
 _BEND_SHARE = np.array(
     [[1.0, 1.0]] * 2 + [[1.2, 0.6], [0.0, 1.4]] + [[0.5, 1.0]] * 2 + [[1.2, 0.8]] * 2 + [[1, 1], [0.6, 0.6]]
@@ -156,6 +158,16 @@ def bend_for(seed: int, strength: float) -> NDArray[np.float64] | None:
     for right, left in _PAIRS:
         amount[left] = amount[right]
     return np.asarray(amount, np.float64)
+
+
+def turned_further(keypoints: NDArray[np.floating], factor: float) -> NDArray[np.float32]:
+    """Five keypoints (5, 2) whose nose lies ``factor`` times as far from the line between eyes and mouth."""
+    points = np.array(keypoints, np.float32)
+    eyes, mouth = points[:2].mean(axis=0), points[3:].mean(axis=0)
+    down = mouth - eyes
+    across = np.array([down[1], -down[0]]) / max(float(np.hypot(*down)), 1e-6)
+    points[2] += (factor - 1) * ((points[2] - eyes) @ across) * across
+    return points
 
 
 MIRRORED = (1, 0, 2, 4, 3)
@@ -263,6 +275,12 @@ def _bent(z: NDArray[np.complex128], face: NDArray[np.complex128], bend: NDArray
     return np.asarray(moved, np.complex128)
 
 
+def edged(cover: NDArray[np.bool_]) -> NDArray[np.float32]:
+    """How much of each pixel (H, W) is the subject's, in [0, 1]: its edge as soft as a lens draws it."""
+    inside = cover.astype(np.float32)
+    return np.asarray(cv2.GaussianBlur(cv2.erode(inside, np.ones((3, 3), np.uint8)), (0, 0), 1.2), np.float32)
+
+
 def transfer_detail(
     drawn: NDArray[np.uint8],
     reference: NDArray[np.uint8],
@@ -274,7 +292,8 @@ def transfer_detail(
     """Fine structure of a reference under the colours and the light of what was drawn.
 
     The ratio of the reference to its own blur, times the blur of what was drawn: a quotient image, which knows neither
-    the reference's light nor its tone. Riklin-Raviv and Shashua 2001, doi:10.1109/34.908964.
+    the reference's light nor its tone. Riklin-Raviv and Shashua 2001, doi:10.1109/34.908964. Where the reference is
+    lighter than its blur, the ratio is that of the distances to white.
 
     Parameters
     ----------
@@ -284,16 +303,19 @@ def transfer_detail(
     sigma_px : float
         Of the blur, px: finer structure comes from the reference.
     share : float
-        0 keeps what was drawn, 1 takes the reference's structure alone.
+        0 keeps what was drawn, 1 takes the reference's structure alone, a little more makes up for softness.
     """
     inside = cover.astype(np.float32)
-    weight = cv2.GaussianBlur(cv2.erode(inside, np.ones((5, 5), np.uint8)), (0, 0), 2.0) * np.float32(share)
+    weight = edged(cover) * np.float32(share)
     covered = np.maximum(cv2.GaussianBlur(inside, (0, 0), sigma_px), 1e-3)[..., None]
-    shown = reference.astype(np.float32) + 4
+    shown = reference.astype(np.float32) + 4  # a step up, so that noise in the dark is no structure
     own = drawn.astype(np.float32) + 4
     # both blurs are means over the covered pixels alone, so that what lies around does not weigh in
     coarse = cv2.GaussianBlur(shown * inside[..., None], (0, 0), sigma_px) / covered
     light = cv2.GaussianBlur(own * inside[..., None], (0, 0), sigma_px) / covered
-    detailed = light * np.clip(shown / np.maximum(coarse, 1), 0.3, 2.5) - 4
+    # what is darker keeps its share of the light, what is lighter its share of the way to white: no eye or tooth glares
+    darker = light * np.clip(shown / np.maximum(coarse, 1), 0.3, 1)
+    lighter = (_WHITE - light) * np.clip((_WHITE - shown) / np.maximum(_WHITE - coarse, 1), 0.3, 1)
+    detailed = np.where(shown <= coarse, darker, _WHITE - lighter) - 4
     mixed = drawn + weight[..., None] * (detailed - drawn)
     return np.asarray(np.clip(mixed + 0.5, 0, 255), np.uint8)

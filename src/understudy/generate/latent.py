@@ -24,9 +24,10 @@ from understudy.diffusion.networks import (
     pixels_from_network,
     pixels_to_network,
 )
-from understudy.diffusion.reference import bend_for, transfer_detail
+from understudy.diffusion.reference import MIRRORED, bend_for, edged, transfer_detail, turned_further
 from understudy.diffusion.sampler import sample
 from understudy.errors import GenerationError, InvalidInputError, MissingWeightsError
+from understudy.generate.rim import continued
 from understudy.generate.tone import hold_skin_hue, toned
 from understudy.runtime.onnx import CPU, open_session
 from understudy.seeding import standard_normal
@@ -234,6 +235,8 @@ class LatentDiffusionGenerator:
         keypoints, visibility = self._keypoints(condition)
         places = keypoints if len(visibility) and (visibility > 0).all() else None
         wanted = asdict(condition.attributes)
+        if places is not None and len(places) == len(MIRRORED):
+            places = turned_further(places, config.turn)
         chosen_by = places if condition.anchor is None else condition.anchor[: config.n_keypoints]
         tags = [wanted.get(name) for name in config.style_tags]
         index, mirror = self._references.draw(seed, chosen_by, tags, weights=config.tag_weights)
@@ -266,6 +269,9 @@ class LatentDiffusionGenerator:
         drawn = condition.replace_mask.copy()
         drawn[inner, inner] = True
         pixels = np.where(drawn[..., None], made, condition.context)
+        if reference is not None:
+            shown = np.pad(edged(reference[1]), margin)
+            pixels = continued(pixels, condition.context, condition.replace_mask, shown)
         return Generated(hold_skin_hue(pixels, condition), seed, self.n_steps)
 
 

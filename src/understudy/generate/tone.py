@@ -62,7 +62,8 @@ def toned(
 ) -> NDArray[np.uint8]:
     """A reference (S, S, 3) with its lightness scaled to the middle of a skin tone bin; None leaves it as it is.
 
-    ITA = atan2(L* - 50, b*) is solved for L* with b* as measured; nothing of a person is read.
+    ITA = atan2(L* - 50, b*) is solved for L* with b* as measured. What is lighter than skin (eyes, teeth) keeps its
+    share of the way to white. Nothing of a person is read.
     """
     if wanted is None or not (visibility > 0).all():
         return pixels
@@ -74,7 +75,12 @@ def toned(
     middle = np.radians((edges[wanted] + edges[wanted + 1]) / 2)
     ratio = float(np.clip((50 + b * np.tan(middle)) / lightness, 1 / _LARGEST_TONING, _LARGEST_TONING))
     lab = np.asarray(cv2.cvtColor(pixels.astype(np.float32) / 255, cv2.COLOR_RGB2LAB), np.float32)
-    return _scaled(lab, ratio, pixels, np.ones(pixels.shape[:2], np.bool_))
+    goal = min(lightness * ratio, 98.0)
+    above = goal + (lab[..., 0] - lightness) * (100 - goal) / (100 - lightness)
+    lab[..., 0] = np.where(
+        lab[..., 0] <= lightness, lab[..., 0] * ratio, np.minimum(above, lab[..., 0] * max(ratio, 1))
+    )
+    return _scaled(lab, 1.0, pixels, np.ones(pixels.shape[:2], np.bool_))
 
 
 def hold_skin_hue(pixels: NDArray[np.uint8], condition: Condition) -> NDArray[np.uint8]:

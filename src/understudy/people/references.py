@@ -28,8 +28,8 @@ from understudy.people.pack import unique_rows
 LABELS = "references.jsonl"
 SOFT_LIGHT: dict[Group, float] = {"ambient": 1.0, "key": 0.3}
 """Weight of each group: the sky, and a little modelling; a lamp from the side would be in every picture."""
-MIN_EYE_OPENING = 0.13
-"""Height of an open eye over its width; a head with both eyes below that has them closed."""
+MIN_EYE_OPENING = 0.2
+"""Height of an open eye over its width; a head with both eyes below that squints or has them closed."""
 MAX_PITCH_DEG = 24.0
 ELLIPSE = (1.04, 1.02)
 """Semi-axes of what is shown above the nose, of half the face's box: the hairline is the generator's to draw."""

@@ -14,10 +14,10 @@ from understudy.train.data import CropBank
 from understudy.train.records import Record
 from understudy.train.references import box_ellipse, has_alpha, reference_picture
 
-SIDE_PX = 160
+SIDE_PX = 224
 REACH = 1.45
 """Side of what is kept, of the longer side of the face's box."""
-QUALITY = 84
+QUALITY = 78
 EVERYWHERE = 10.0
 """Semi-axes in sides of the picture, where the picture's own alpha says what is shown."""
 FRONTAL = 0.1

@@ -1,0 +1,62 @@
+"""Between a face and the edge of its mask: the texture of the surroundings, continued."""
+
+from __future__ import annotations
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+_REACH = 0.035
+"""Depth at which a mirrored pixel and what was drawn weigh alike, of the square root of the mask's area."""
+_FINE = 0.03
+"""Blur that parts fine structure from colour, of the same length."""
+
+
+def continued(
+    drawn: NDArray[np.uint8], context: NDArray[np.uint8], mask: NDArray[np.bool_], shown: NDArray[np.floating]
+) -> NDArray[np.uint8]:
+    """Continue hair, cloth and background into the mask, where no face is shown.
+
+    Each pixel takes the fine structure of the known one that lies as far outside the mask's edge as it lies inside;
+    near the edge its colour too. Deeper in, colours are those that were drawn, whose own fine structure a small network
+    leaves soft. Outside the mask lies the context itself, so that a blender finds nothing to correct but where a face
+    meets the edge. No erased pixel is read.
+
+    Parameters
+    ----------
+    drawn, context : (H, W, 3) uint8
+    mask : (H, W) bool
+        What is erased of the context.
+    shown : (H, W) float in [0, 1]
+        How much of a pixel is the face, which stays as it was drawn.
+    """
+    if not mask.any() or mask.all():
+        return drawn
+    length = float(np.sqrt(mask.sum()))
+    mirrored, depth = _mirrored(context, mask)
+    coarse = cv2.GaussianBlur(mirrored, (0, 0), _FINE * length)
+    near = np.exp2(-depth / (_REACH * length)).astype(np.float32)[..., None]
+    textured = near * mirrored + (1 - near) * (drawn + mirrored - coarse)
+    weight = (1 - shown).astype(np.float32)[..., None]
+    mixed = drawn + weight * (textured - drawn)
+    return np.asarray(np.clip(np.rint(mixed), 0, 255), np.uint8)
+
+
+def _mirrored(context: NDArray[np.uint8], mask: NDArray[np.bool_]) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+    """The context with its erased pixels taken from across the mask's edge (H, W, 3), and their depth in px (H, W)."""
+    erased = mask.astype(np.uint8)
+    _, labels = cv2.distanceTransformWithLabels(erased, cv2.DIST_L2, 5, labelType=cv2.DIST_LABEL_PIXEL)
+    rows, columns = np.nonzero(~mask)
+    nearest = np.zeros((labels.max() + 1, 2), np.int64)
+    nearest[labels[rows, columns]] = np.stack([rows, columns], axis=1)
+    edge = nearest[labels]
+    known = context[edge[..., 0], edge[..., 1]].astype(np.float32)
+    depth = cv2.distanceTransform(erased, cv2.DIST_L2, cv2.DIST_MASK_PRECISE)
+    signed = cv2.GaussianBlur(depth - cv2.distanceTransform(1 - erased, cv2.DIST_L2, cv2.DIST_MASK_PRECISE), (0, 0), 2)
+    down, right = np.gradient(signed)
+    slope = np.maximum(np.hypot(down, right), 0.3)
+    away = (-2 * signed / slope**2).astype(np.float32)
+    y, x = np.mgrid[0 : mask.shape[0], 0 : mask.shape[1]].astype(np.float32)
+    source_x, source_y = x + away * right, y + away * down
+    across = cv2.remap(known, source_x, source_y, cv2.INTER_LINEAR, borderMode=cv2.BORDER_REFLECT_101)
+    return np.where(mask[..., None], across, known).astype(np.float32), np.asarray(depth, np.float32)
