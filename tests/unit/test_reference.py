@@ -16,6 +16,7 @@ from understudy.diffusion.reference import (
     shape_distance,
     shape_of,
     transfer_detail,
+    turned_further,
     warp,
 )
 from understudy.errors import InvalidInputError
@@ -82,7 +83,7 @@ def test_what_is_not_the_subject_is_not_shown() -> None:
 
 
 def test_a_reference_of_the_wanted_pose_and_tags_is_drawn() -> None:
-    """Turned keypoints draw the turned picture, or its mirror image; a tag decides between equals."""
+    """Turned keypoints draw the turned picture or its mirror image; a tag decides between equals; one a subject."""
     bank = bank_of([FRONTAL, TURNED, FRONTAL], [[0], [0], [5]])
     assert bank.draw(7, TURNED, n_least=1) == (1, False)
     other_way = mirrored(dotted(TURNED), TURNED, bank.ellipses[0])[1]
@@ -90,8 +91,39 @@ def test_a_reference_of_the_wanted_pose_and_tags_is_drawn() -> None:
     assert bank.draw(7, FRONTAL, [5], n_least=1)[0] == 2
     assert bank.draw(7, None, [0], n_least=1)[0] == 0
     drawn = {bank.draw(seed, None, n_least=6) for seed in range(60)}
-    assert len(drawn) == 6
+    assert {index for index, _ in drawn} == {0, 1, 2}
+    assert len(drawn) == 3
     assert bank.draw(3, TURNED) == bank.draw(3, TURNED)
+
+
+def test_of_a_subject_only_the_picture_that_suits_best_is_in_the_draw() -> None:
+    """Of one subject's two pictures the turned one is drawn for a turned face, as often as the other subject's."""
+    two = bank_of([FRONTAL, TURNED, TURNED], [[0], [0], [0]])
+    bank = ReferenceBank(
+        two.files, two.ends, two.keypoints, two.ellipses, two.tags, two.mean_keypoints, np.array([0, 0, 1])
+    )
+    drawn = [bank.draw(seed, TURNED, n_least=2)[0] for seed in range(80)]
+    assert set(drawn) == {1, 2}
+    assert 20 < drawn.count(1) < 60
+
+
+def test_a_nose_is_turned_further_along_the_eyes_alone() -> None:
+    """Eyes level, the nose 4 px left of the middle: 8 px with a factor of two, at the same height; frontal stays."""
+    points = np.array([[40, 40], [72, 40], [52, 58], [44, 76], [68, 76]], np.float32)
+    made = turned_further(points, 2.0)
+    np.testing.assert_allclose(made[2], [48, 58], atol=1e-4)
+    np.testing.assert_array_equal(np.delete(made, 2, 0), np.delete(points, 2, 0))
+    np.testing.assert_array_equal(turned_further(FRONTAL, 1.0), FRONTAL)
+
+
+def test_a_white_eye_on_a_dark_reference_does_not_glare_on_light_skin() -> None:
+    """White 150 on skin of 40 goes 51 % of the way to white: 146 on skin of 120 is as far, and not 255."""
+    reference = np.full((64, 64, 3), 40, np.uint8)
+    reference[30:33, 30:33] = 150
+    drawn = np.full((64, 64, 3), 120, np.uint8)
+    made = transfer_detail(drawn, reference, np.ones((64, 64), np.bool_), sigma_px=10, share=1.0)
+    way = (float(made[31, 31, 0]) - 120) / (255 - 120)
+    assert 0.4 < way < 0.55
 
 
 def test_references_survive_their_file(tmp_path) -> None:  # type: ignore[no-untyped-def]

@@ -292,8 +292,7 @@ def transfer_detail(
     """Fine structure of a reference under the colours and the light of what was drawn.
 
     The ratio of the reference to its own blur, times the blur of what was drawn: a quotient image, which knows neither
-    the reference's light nor its tone. Riklin-Raviv and Shashua 2001, doi:10.1109/34.908964. Where the reference is
-    lighter than its blur, the ratio is that of the distances to white.
+    the reference's light nor its tone. Riklin-Raviv and Shashua 2001, doi:10.1109/34.908964.
 
     Parameters
     ----------
@@ -313,9 +312,9 @@ def transfer_detail(
     # both blurs are means over the covered pixels alone, so that what lies around does not weigh in
     coarse = cv2.GaussianBlur(shown * inside[..., None], (0, 0), sigma_px) / covered
     light = cv2.GaussianBlur(own * inside[..., None], (0, 0), sigma_px) / covered
-    # what is darker keeps its share of the light, what is lighter its share of the way to white: no eye or tooth glares
-    darker = light * np.clip(shown / np.maximum(coarse, 1), 0.3, 1)
-    lighter = (_WHITE - light) * np.clip((_WHITE - shown) / np.maximum(_WHITE - coarse, 1), 0.3, 1)
-    detailed = np.where(shown <= coarse, darker, _WHITE - lighter) - 4
+    # no eye or tooth on dark skin glares: what is lighter comes no nearer to white than in the reference
+    scaled = light * np.clip(shown / np.maximum(coarse, 1), 0.3, 2.5)
+    nearest = _WHITE - (_WHITE - light) * np.clip((_WHITE - shown) / np.maximum(_WHITE - coarse, 1), 0, 1)
+    detailed = np.where(shown <= coarse, scaled, np.minimum(scaled, nearest)) - 4
     mixed = drawn + weight[..., None] * (detailed - drawn)
     return np.asarray(np.clip(mixed + 0.5, 0, 255), np.uint8)

@@ -1,0 +1,65 @@
+"""Surroundings that go on into the mask."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from understudy.generate.rim import continued
+
+
+def disc(size: int = 96, radius: float = 30.0) -> np.ndarray:
+    y, x = np.mgrid[0:size, 0:size] + 0.5
+    return np.asarray(np.hypot(x - size / 2, y - size / 2) < radius)
+
+
+def stripes(size: int = 96) -> np.ndarray:
+    picture = np.full((size, size, 3), 60, np.uint8)
+    picture[:, np.arange(size) % 12 < 6] = 180
+    return picture
+
+
+def test_near_the_edge_lies_what_lies_across_it() -> None:
+    """Vertical stripes go on at the top of the mask, two pixels inside its edge, where grey was drawn."""
+    mask, context = disc(), stripes()
+    context[mask] = 0
+    drawn = np.full((96, 96, 3), 120, np.uint8)
+    made = continued(drawn, context, mask, np.zeros((96, 96), np.float32)).astype(int)
+    row = made[20, 38:58, 0]
+    assert np.ptp(row) > 60
+    assert np.corrcoef(row, stripes()[20, 38:58, 0])[0, 1] > 0.8
+
+
+def test_deep_inside_the_colour_is_the_drawn_one_and_only_fine_structure_is_taken() -> None:
+    mask, context = disc(), np.full((96, 96, 3), 220, np.uint8)
+    context[mask] = 0
+    made = continued(np.full((96, 96, 3), 90, np.uint8), context, mask, np.zeros((96, 96), np.float32))
+    assert abs(int(made[48, 48, 0]) - 90) <= 2
+    assert made[19, 48, 0] > 150
+
+
+def test_no_erased_pixel_changes_anything() -> None:
+    """Whatever stands under the mask of the context, the result is the same to the byte."""
+    rng = np.random.default_rng(5)
+    mask, context = disc(), stripes()
+    drawn = rng.integers(0, 256, (96, 96, 3)).astype(np.uint8)
+    shown = np.zeros((96, 96), np.float32)
+    results = []
+    for value in (0, 255):
+        context[mask] = value
+        results.append(continued(drawn, context, mask, shown))
+    np.testing.assert_array_equal(*results)
+
+
+def test_the_face_stays_and_outside_the_mask_lies_the_context() -> None:
+    mask, context = disc(), stripes()
+    shown = disc(radius=15).astype(np.float32)
+    drawn = np.full((96, 96, 3), 120, np.uint8)
+    made = continued(drawn, context, mask, shown)
+    np.testing.assert_array_equal(made[shown > 0], drawn[shown > 0])
+    np.testing.assert_array_equal(made[~mask], context[~mask])
+
+
+def test_a_mask_of_everything_or_nothing_leaves_what_was_drawn() -> None:
+    drawn = stripes()
+    for mask in (np.zeros((96, 96), np.bool_), np.ones((96, 96), np.bool_)):
+        assert continued(drawn, drawn[::-1].copy(), mask, np.zeros((96, 96), np.float32)) is drawn
