@@ -59,6 +59,22 @@ def test_a_nasty_path_comes_through_unchanged(name: str) -> None:
     assert settings.output == f"{name}.jsonl"
 
 
+def test_the_folder_of_the_null_edit_may_be_called_null(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    folders = ["before=a", "after=b", "output=c"]
+    assert compose_config("audit", [*folders, "null=null"]).null == "null"
+    assert compose_config("audit", [*folders, "null="]).null is None
+    assert compose_config("audit", folders).null is None
+
+
+def test_null_means_no_file_unless_a_file_is_called_so(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    assert compose_config("compare", ["runs=a", "output=b", "before=null"]).before is None
+    (tmp_path / "null").mkdir()
+    assert compose_config("compare", ["runs=a", "output=b", "before=null"]).before == "null"
+    assert compose_config("compare", ["runs=a", "output=b", "before="]).before is None
+
+
 def test_a_path_may_be_given_with_pluses_as_in_hydra() -> None:
     assert read(compose_config("detect", ["++input=a,b", "output=o"]), Detect, "detect").input == "a,b"
 

@@ -51,7 +51,8 @@ def quote(text: str) -> str:
 def quote_paths(arguments: Sequence[str]) -> list[str]:
     """The arguments with the values of ``PATH_KEYS`` quoted; the others as they are.
 
-    ``boxes=`` and ``boxes=null`` mean "no file".
+    ``boxes=`` and ``boxes=null`` mean "no file"; a folder or file that is called null is what its name says, and so is
+    every ``null=null``.
     """
     return [_quoted(argument) for argument in arguments]
 
@@ -61,11 +62,16 @@ def _quoted(argument: str) -> str:
     if match is None or match["key"] not in PATH_KEYS:
         return argument
     value = match["value"]
-    if value in {"", "null"} and match["key"] in _OPTIONAL_PATHS:
+    if match["key"] in _OPTIONAL_PATHS and (value == "" or (value == "null" and not _names_null(match["key"]))):
         return f"{match['prefix']}{match['key']}=null"
     if value == "???":  # what OmegaConf reads as "not given"
         value = "./???"
     return f"{match['prefix']}{match['key']}={quote(user_path(value))}"
+
+
+def _names_null(key: str) -> bool:
+    """Whether the word null is a path: of the null edit always, elsewhere where something is called so."""
+    return key == "null" or Path("null").exists()
 
 
 @dataclass(frozen=True)
