@@ -2,18 +2,21 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 
 import cv2
 import numpy as np
 import pytest
 
-from understudy.config.build import OF_BODIES, build_job, fingerprint, job_from_overrides
+from understudy.cli.main import main
+from understudy.config.build import build_job, fingerprint, job_from_overrides, weight_digests
 from understudy.config.compose import compose_config
 from understudy.config.read import read_anonymize
+from understudy.config.used import OF_BODIES
 from understudy.detect.base import Found
-from understudy.detect.boxes import UserBoxes
-from understudy.errors import ConfigError
+from understudy.detect.boxes import UserBoxes, read_boxes
+from understudy.errors import ConfigError, InvalidInputError, UnderstudyError
 from understudy.generate.by_kind import ByKind
 from understudy.types import AnonymizedImage, Kind
 
@@ -97,7 +100,58 @@ def test_settings_of_bodies_do_not_matter_to_a_run_that_replaces_faces() -> None
     )
     job = job_from_overrides(["generator=fill"])
     assert fingerprint(plain, job) == fingerprint(other, job)
-    assert not set(OF_BODIES) & set(fingerprint(plain, job))
+    assert not {"target", "body_context", *OF_BODIES} & set(fingerprint(plain, job))
+
+
+@pytest.mark.weights("yolox_nano")
+def test_bodies_alone_need_no_part_that_looks_at_faces_or_draws_them() -> None:
+    missing = ["detector.finder.weights=missing", "generator=latent", "generator.model=missing", "residual=mtcnn"]
+    overrides = ["input=a", "output=b", *FILL, *missing, "target=body"]
+    settings = read_anonymize(compose_config("anonymize", overrides))
+    built = build_job(settings)
+    assert built.job.pipeline.guard is None
+    assert set(weight_digests(settings, built.job)) == {"yolox_nano"}
+    assert not {"detector", "residual", "guard", "generator"} & set(fingerprint(settings, built.job))
+    with pytest.raises(UnderstudyError, match="missing"):
+        build_job(read_anonymize(compose_config("anonymize", [*overrides, "target=both"])))
+
+
+@pytest.mark.weights("yolox_nano")
+def test_a_baseline_that_obscures_does_so_with_bodies_and_their_generator_is_not_needed() -> None:
+    overrides = ["input=a", "output=b", *FILL[:1], "generator=blur", "body_generator.model=missing", "target=body"]
+    built = build_job(read_anonymize(compose_config("anonymize", overrides)))
+    assert built.job.pipeline.generator.name == "blur"
+
+
+def test_boxes_of_faces_are_refused_where_nobody_looks_at_faces() -> None:
+    with pytest.raises(ConfigError, match="boxes are faces, and target=body looks at no faces"):
+        read_anonymize(compose_config("anonymize", ["input=a", "output=b", "target=body", "boxes=c.jsonl"]))
+
+
+@pytest.mark.weights("centerface", "yolox_nano")
+def test_detect_lists_people_with_their_bodies_and_faces(
+    portrait_paths: tuple[Path, ...], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "scene.png").write_bytes(scene(next(path for path in portrait_paths if "astronaut" in path.name)))
+    lines = {}
+    for target in ("face", "body", "both"):
+        output = tmp_path / f"{target}.jsonl"
+        assert main(["detect", f"input={tmp_path / 'scene.png'}", f"output={output}", f"target={target}"]) == 0
+        lines[target] = json.loads(output.read_text())
+    both = lines["both"]
+    pairs = [p for p in both["people"] if p["body"] is not None and p["face"] is not None]
+    assert len(pairs) == 1
+    body, face = both["bodies"][pairs[0]["body"]]["xyxy"], both["faces"][pairs[0]["face"]]["xyxy"]
+    assert body[0] < face[0] < face[2] < body[2]
+    assert len(both["people"]) == len(both["bodies"]) + len(both["faces"]) - 1
+    assert "people" not in lines["face"]
+    assert lines["face"]["faces"] == both["faces"]
+    assert "faces" not in lines["body"]
+    assert [p["body"] for p in lines["body"]["people"]] == list(range(len(lines["body"]["bodies"])))
+    assert read_boxes(tmp_path / "both.jsonl").detections("scene.png", height=420, width=900) is not None
+    with pytest.raises(InvalidInputError, match="target=body` looks for no faces"):
+        read_boxes(tmp_path / "body.jsonl")
+    assert f"{len(both['people'])} people ({len(both['bodies'])} bodies and" in capsys.readouterr().out
 
 
 def test_a_target_that_is_none_is_refused() -> None:

@@ -5,7 +5,8 @@ from __future__ import annotations
 import os
 import sys
 import tempfile
-from collections.abc import Iterator, Sequence
+from collections import Counter
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import IO
@@ -19,10 +20,10 @@ from understudy.batch.sources import printable
 from understudy.config.build import build_detector
 from understudy.config.compose import compose_config, read_flags
 from understudy.config.help import help_text
-from understudy.config.read import as_text, read
+from understudy.config.read import as_text, one_target, read
 from understudy.config.schema import Detect
 from understudy.detect.base import Detector
-from understudy.detect.boxes import detection_line
+from understudy.detect.boxes import Target, detection_line
 from understudy.errors import NotMediaError, OutputError, UnderstudyError
 from understudy.imaging import decode
 from understudy.imaging.files import TEMPORARY_PREFIX, TEMPORARY_SUFFIX
@@ -33,6 +34,9 @@ HELP = """usage: understudy detect input=PATH output=FILE.jsonl [key=value ...]
 Writes one JSON line for each picture: image_id, width, height, and faces with xyxy, confidence and keypoints (right
 eye, left eye, nose, right and left corner of the mouth; null where unknown), in upright pixels. The file appears when
 all is done, and `understudy anonymize boxes=FILE.jsonl` reads it back, with what you changed in it.
+
+target=both adds bodies, and people: for each the places of its body and its face in these lists (null where none was
+found). target=body lists bodies and people, and looks for no faces; boxes= takes no such file.
 
 ends    0 every picture was searched; 1 nothing could run; 3 some inputs could not be read
 """
@@ -55,8 +59,9 @@ def run(arguments: Sequence[str]) -> int:
 def detect(settings: Detect) -> int:
     """Search every picture of a collection and write what was found."""
     inputs = open_inputs(settings.input)
-    detector = build_detector(settings)
-    n_pictures = n_faces = n_failed = n_skipped = 0
+    detector, target = build_detector(settings), one_target(settings.target)
+    n_pictures = n_failed = n_skipped = 0
+    counts: Counter[str] = Counter()
     console = Console(stderr=True)
     with _written_whole(Path(settings.output)) as lines:
         for file in track(inputs, "detect", console=console, disable=not console.is_terminal):
@@ -67,18 +72,28 @@ def detect(settings: Detect) -> int:
                 if found != SKIPPED:
                     print(f"{FAILED}: {printable(file.image_id)}: {found}", file=sys.stderr)
                 continue
-            source, faces = found
+            source, seen = found
             height, width = source.view.shape[:2]
-            lines.write(detection_line(source.image_id, faces, height=height, width=width) + "\n")
+            lines.write(detection_line(source.image_id, seen, height=height, width=width, target=target) + "\n")
             n_pictures += 1
-            n_faces += len(faces)
-    print(f"{n_faces} faces in {n_pictures} pictures; {n_failed} inputs failed, {n_skipped} skipped as no pictures")
+            counts.update(str(kind) for kind in seen.kind)
+            counts["people"] += len(set(seen.subject_id.tolist()))
+    there = f"{_counted(counts, target)} in {n_pictures} pictures"
+    print(f"{there}; {n_failed} inputs failed, {n_skipped} skipped as no pictures")
     print(f"results lie in {settings.output}")
     return 3 if n_failed else 0
 
 
+def _counted(counts: Mapping[str, int], target: Target) -> str:
+    """How many were found, in words."""
+    if target == "face":
+        return f"{counts['face']} faces"
+    faces = f" and {counts['face']} faces" if target == "both" else ""
+    return f"{counts['people']} people ({counts['body']} bodies{faces})"
+
+
 def _search(file: Item, detector: Detector, max_pixels: int) -> tuple[SourceImage, Detections] | str:
-    """A picture with its faces; ``SKIPPED``, or why it could not be searched."""
+    """A picture with who is in it; ``SKIPPED``, or why it could not be searched."""
     if file.problem:
         return SKIPPED if file.status == SKIPPED else file.problem
     try:

@@ -18,8 +18,9 @@ from understudy.config.job import AnonymizeJob
 from understudy.config.licences import licence_record, require_licences
 from understudy.config.parts import PartBuilder
 from understudy.config.providers import providers_in_use, require_providers
-from understudy.config.read import read_anonymize
-from understudy.config.schema import Anonymize, Detect
+from understudy.config.read import one_target, read_anonymize
+from understudy.config.schema import Anonymize, Component, Detect
+from understudy.config.used import obscures, unused_parts, used_settings
 from understudy.detect.base import Detector
 from understudy.detect.boxes import Frame, read_boxes
 from understudy.detect.mtcnn_networks import PARTS as MTCNN_WEIGHTS
@@ -39,8 +40,6 @@ _NOT_IN_FINGERPRINT = (
     *("input", "output", "state", "shard", "boxes", "runner", "resume", "debug", "max_pixels", "measure_encoding"),
     *("logs", "metrics_file", "video", "accept_licence"),
 )
-OF_BODIES = ("target", "body_context", "people", "body_generator", "body_guard", "body_residual")
-"""Settings that matter where bodies are replaced."""
 
 
 def choose_residual(overrides: Sequence[str]) -> list[str]:
@@ -82,13 +81,13 @@ def build_job(settings: Anonymize) -> Built:
     warnings: list[str] = []
     if settings.runtime.memory_mb is not None:
         bound_memory(settings.runtime.memory_mb)
-    detector = _build_detector(build, settings)
+    detector = _build_detector(build, settings.target, settings.detector, settings.people)
     residual = None if settings.target == "body" else _build_residual(build, settings.residual)
     if residual is not None:
         _refuse_overlap(detector, residual.detector)
     elif settings.target != "body":
         warnings.append("residual=none: nobody looks for people whom the detector missed")
-    guard = _build_guard(build, settings.guard, warnings)
+    guard = None if settings.target == "body" else _build_guard(build, settings.guard, warnings)
     body_guard, body_residual = _build_body_parts(build, settings, detector, warnings)
     pipeline = Pipeline(
         detector=detector,
@@ -126,18 +125,20 @@ def build_job(settings: Anonymize) -> Built:
     return Built(job, run_settings, tuple(warnings))
 
 
-def _build_detector(build: PartBuilder, settings: Anonymize) -> Detector:
-    """Who looks for what is to be replaced."""
-    if settings.target == "face":
-        faces: Detector = build(settings.detector, "detector")
+def _build_detector(build: PartBuilder, target: str, detector: Component, people: Component) -> Detector:
+    """Who looks for faces, bodies or both."""
+    if target == "face":
+        faces: Detector = build(detector, "detector")
         return faces
-    bodies = build(settings.people, "people")
-    return Persons(bodies, build(settings.detector, "detector") if settings.target == "both" else None)
+    bodies = build(people, "people")
+    if bodies is None:
+        raise ConfigError(f"people=none and target={target} do not go together: nobody would look for bodies")
+    return Persons(bodies, build(detector, "detector") if target == "both" else None)
 
 
 def _build_generator(build: PartBuilder, settings: Anonymize, warnings: list[str]) -> Generator | Obscurer:
-    """Who replaces it; a baseline that obscures does so with bodies, too."""
-    if settings.target == "body" and not isinstance(build(settings.generator, "generator"), Obscurer):
+    """Who replaces it; a baseline that obscures does so with bodies, too. Nothing is loaded that is not used."""
+    if settings.target == "body" and not obscures(settings.generator):
         body: Generator = build(settings.body_generator, "body_generator")
         return body
     generator: Generator | Obscurer = build(settings.generator, "generator")
@@ -192,8 +193,8 @@ def _build_guard(build: PartBuilder, node: Mapping[str, object], warnings: list[
 
 def build_detector(settings: Detect) -> Detector:
     """Load the detector of ``understudy detect``."""
-    node = with_bundle(settings.detector, settings.runtime)
-    detector: Detector = PartBuilder()(node, "detector")
+    faces = with_bundle(settings.detector, settings.runtime)
+    detector = _build_detector(PartBuilder(), one_target(settings.target), faces, settings.people)
     require_providers({"detector": detector}, fallback=settings.runtime.fallback)
     return detector
 
@@ -215,7 +216,8 @@ def job_from_overrides(overrides: Sequence[str]) -> AnonymizeJob:
 
 def fingerprint(settings: Anonymize, job: AnonymizeJob) -> dict[str, object]:
     """What results depend on: settings, weights, versions; compared when a run goes on."""
-    left_out = (*_NOT_IN_FINGERPRINT, *(OF_BODIES if settings.target == "face" else ()))
+    left_out = {*_NOT_IN_FINGERPRINT, *unused_parts(settings)}
+    left_out |= {"target", "body_context"} if settings.target == "face" else set()
     kept = {key: value for key, value in asdict(settings).items() if key not in left_out}
     boxes = None
     if settings.boxes is not None:
@@ -243,12 +245,8 @@ def run_record(settings: Anonymize, job: AnonymizeJob) -> dict[str, object]:
 def weight_digests(settings: Anonymize, job: AnonymizeJob) -> dict[str, str]:
     """SHA-256 of every weight file in use: what the parts report, and what their settings called ``weights`` name."""
     found = dict(job.pipeline.digests())
-    nodes = [settings.detector, settings.residual, settings.generator, settings.guard]
-    if settings.target != "face":
-        nodes += [settings.people, settings.body_generator, settings.body_guard, settings.body_residual]
-    for node in nodes:
-        for name in named_weights(node):
-            found[name] = file_digest(resolve(name))
+    for name in named_weights(used_settings(settings)):
+        found[name] = file_digest(resolve(name))
     return dict(sorted(found.items()))
 
 

@@ -4,18 +4,16 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator, Mapping
-from dataclasses import asdict
 from typing import Any
 
 from understudy.config.schema import Anonymize
+from understudy.config.used import used_settings
 from understudy.errors import ConfigError
 from understudy.hub.checkpoint import places, read_record
 from understudy.hub.registry import HubEntry, entry_of_repo, hub_entry, is_hub_name
 
 HUB_KEYS = ("checkpoint", "controlnet", "lora")
 """Settings that name a checkpoint of the registry."""
-OF_BODIES = ("people", "body_generator", "body_guard", "body_residual")
-"""Parts that are used where bodies are replaced."""
 
 
 def checkpoints_in(node: object) -> Iterator[HubEntry]:
@@ -31,12 +29,6 @@ def checkpoints_in(node: object) -> Iterator[HubEntry]:
     elif isinstance(node, list):
         for value in node:
             yield from checkpoints_in(value)
-
-
-def used_settings(settings: Anonymize) -> dict[str, Any]:
-    """The settings as plain data, without the parts that replace bodies where only faces are replaced."""
-    plain = asdict(settings)
-    return {key: value for key, value in plain.items() if plain.get("target", "face") != "face" or key not in OF_BODIES}
 
 
 def used_checkpoints(settings: Anonymize) -> dict[str, HubEntry]:

@@ -7,10 +7,11 @@ from dataclasses import dataclass
 
 from understudy.config.build import choose_residual, named_weights
 from understudy.config.compose import compose_config
-from understudy.config.licences import used_checkpoints, used_settings
+from understudy.config.licences import used_checkpoints
 from understudy.config.locations import configs_folder
 from understudy.config.parts import TARGET
 from understudy.config.read import read_anonymize
+from understudy.config.used import used_settings
 from understudy.hub.registry import HubEntry
 from understudy.weights import entries
 

@@ -10,12 +10,14 @@ from omegaconf.errors import OmegaConfBaseException
 
 from understudy.config.bundle import with_bundle_everywhere
 from understudy.config.schema import Anonymize
+from understudy.detect.boxes import Target
 from understudy.errors import ConfigError
 
 T = TypeVar("T")
 
+TARGETS: tuple[Target, ...] = ("face", "body", "both")
 CHOICES = {
-    "target": ("face", "body", "both"),
+    "target": TARGETS,
     "boxes_mode": ("replace", "add"),
     "boxes_frame": ("upright", "raw"),
     "resume": ("continue", "restart"),
@@ -63,6 +65,8 @@ def read_anonymize(config: DictConfig) -> Anonymize:
         Something is missing or is not one of the words that it may be.
     """
     settings = read(config, Anonymize, "anonymize")
+    if settings.target == "body" and settings.boxes is not None:
+        raise ConfigError("boxes are faces, and target=body looks at no faces: say target=both, or leave boxes out")
     for key, words in CHOICES.items():
         value = attrgetter(key)(settings)
         if value not in words:
@@ -74,6 +78,20 @@ def read_anonymize(config: DictConfig) -> Anonymize:
         if not getattr(settings, key) >= 1:
             raise ConfigError(f"{key} must be 1 or more, got {getattr(settings, key)}")
     return with_bundle_everywhere(settings)
+
+
+def one_target(word: str) -> Target:
+    """The word for who is looked for.
+
+    Raises
+    ------
+    ConfigError
+        It is another word.
+    """
+    for target in TARGETS:
+        if word == target:
+            return target
+    raise ConfigError(f"target must be one of {', '.join(TARGETS)}, got {word!r}")
 
 
 def as_text(config: DictConfig) -> str:

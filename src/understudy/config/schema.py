@@ -152,11 +152,15 @@ class Detect:
     """A file, a folder (recursive), a glob, a list (.txt, .csv, .parquet), or an address (s3://...) of any of them."""
     output: str = MISSING
     """File of JSON lines, one for each picture."""
+    target: str = "face"
+    """face, body or both: who is looked for."""
     max_pixels: int = 200_000_000
     """Larger pictures are refused."""
     debug: bool = False
     """Show the traceback of an error."""
     detector: Component = MISSING
+    people: Component = MISSING
+    """Who looks for people where target is body or both."""
     runtime: Runtime = field(default_factory=Runtime)
 
 

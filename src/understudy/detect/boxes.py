@@ -3,7 +3,11 @@
     {"image_id": "a/b.jpg", "width": 640, "height": 480,
      "faces": [{"xyxy": [x0, y0, x1, y1], "confidence": 0.9, "keypoints": [[x, y], null, ...]}]}
 
-``width``, ``height``, ``confidence`` and ``keypoints`` may be left out.
+``width``, ``height``, ``confidence`` and ``keypoints`` may be left out. Where people were looked for, a line also has
+
+    "bodies": [{"xyxy": [...], "confidence": 0.8}], "people": [{"subject": 0, "body": 0, "face": 0}]
+
+with the place of a person's body and face in ``bodies`` and ``faces``, null where none was found. Only faces are read.
 """
 
 from __future__ import annotations
@@ -20,9 +24,10 @@ from numpy.typing import NDArray
 
 from understudy.detect.base import N_KEYPOINTS, Found
 from understudy.errors import InvalidInputError
-from understudy.types import Detections
+from understudy.types import BODY_KEYPOINTS, FACE_KEYPOINTS, Detections, Kind
 
 Frame = Literal["upright", "raw"]
+Target = Literal["face", "body", "both"]
 
 
 @dataclass(frozen=True)
@@ -100,23 +105,51 @@ def read_boxes(path: Path, frame: Frame = "upright") -> UserBoxes:
     return UserBoxes(str(path), frame, found)
 
 
-def detection_line(image_id: str, detections: Detections, *, height: int, width: int) -> str:
-    """One line, as ``read_boxes`` reads it, of what was found in a picture."""
-    faces = []
-    for i in range(len(detections)):
-        points = [
-            [round(float(x), 2), round(float(y), 2)] if shown > 0 else None
-            for (x, y), shown in zip(detections.keypoints[i], detections.visibility[i], strict=True)
-        ]
-        faces.append(
-            {
-                "xyxy": [round(float(v), 2) for v in detections.xyxy[i]],
-                "confidence": round(float(detections.confidence[i]), 4),
-                "kind": str(detections.kind[i]),
-                "keypoints": points,
-            }
-        )
-    return json.dumps({"image_id": image_id, "width": width, "height": height, "faces": faces}, ensure_ascii=False)
+def detection_line(image_id: str, detections: Detections, *, height: int, width: int, target: Target = "face") -> str:
+    """One line of what was found in a picture, as ``read_boxes`` reads it where faces were looked for.
+
+    Parameters
+    ----------
+    image_id : str
+    detections : Detections
+    height, width : int
+        Size of the upright picture.
+    target : "face", "body" or "both"
+        Who was looked for. Without faces the line has no ``faces``, so that nobody takes it for "no face is there".
+    """
+    line: dict[str, object] = {"image_id": image_id, "width": width, "height": height}
+    where = {kind: [i for i, entry in enumerate(detections.kind) if entry is kind] for kind in Kind}
+    if target != "body":
+        line["faces"] = [_entry(detections, i) for i in where[Kind.FACE]]
+    if target != "face":
+        line["bodies"] = [_entry(detections, i) for i in where[Kind.BODY]]
+        line["people"] = _people(detections, where)
+    return json.dumps(line, ensure_ascii=False)
+
+
+def _entry(detections: Detections, i: int) -> dict[str, object]:
+    """Box, confidence and keypoints of detection i; a body without a pose has no keypoints of its own."""
+    n = len(FACE_KEYPOINTS if detections.kind[i] is Kind.FACE else BODY_KEYPOINTS)
+    points = [
+        [round(float(x), 2), round(float(y), 2)] if shown > 0 else None
+        for (x, y), shown in zip(detections.keypoints[i, :n], detections.visibility[i, :n], strict=True)
+    ]
+    entry: dict[str, object] = {
+        "xyxy": [round(float(v), 2) for v in detections.xyxy[i]],
+        "confidence": round(float(detections.confidence[i]), 4),
+        "kind": str(detections.kind[i]),
+    }
+    return entry if detections.kind[i] is Kind.BODY and not any(points) else {**entry, "keypoints": points}
+
+
+def _people(detections: Detections, where: Mapping[Kind, list[int]]) -> list[dict[str, int | None]]:
+    """Each person with the places of body and face in the line's lists."""
+    people: dict[int, dict[str, int | None]] = {}
+    for kind in (Kind.BODY, Kind.FACE):
+        for place, i in enumerate(where[kind]):
+            subject = int(detections.subject_id[i])
+            people.setdefault(subject, {"subject": subject, "body": None, "face": None})[str(kind)] = place
+    return [people[subject] for subject in sorted(people)]
 
 
 def _line(value: object) -> tuple[str, Found]:
@@ -125,7 +158,7 @@ def _line(value: object) -> tuple[str, Found]:
         raise ValueError('expected an object with "image_id" and "faces"')
     faces = value.get("faces")
     if not isinstance(faces, list):
-        raise ValueError(f'"faces" must be a list, got {faces!r}')
+        raise ValueError(f'"faces" must be a list, got {faces!r} (`understudy detect target=body` looks for no faces)')
     parts = [_face(face) for face in faces]
     return value["image_id"], Found.concatenate(parts)
 
