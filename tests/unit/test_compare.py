@@ -58,6 +58,17 @@ def test_each_column_is_the_figure_that_it_says() -> None:
     assert cells["seconds"].value == 2.0
 
 
+def test_a_drift_that_is_its_floor_but_for_rounding_is_none() -> None:
+    cells = cells_of([row("total_variation", 0.1 + 0.2, "beard", null_value=0.3)], [])
+    assert cells["drift"].value == 0.0
+
+
+def test_the_page_says_of_how_many_each_figure_is() -> None:
+    told = page([Entry("a", cells_of(FIGURES, [1.0, 3.0]), 2)], "sweep", "0")
+    assert "0.010 to 0.100, n = 40" in told
+    assert "<span class='ci'>n = 40</span>" in told
+
+
 def test_the_interval_of_a_mean_is_that_of_the_normal_distribution() -> None:
     cell = mean_cell([1.0, 2.0, 3.0, 4.0])  # sd 1.290994, over 2
     assert cell.value == 2.5

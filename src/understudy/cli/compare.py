@@ -126,11 +126,13 @@ def show(entries: Sequence[Entry]) -> None:
     """Print the leaderboard."""
     table = Table(header_style="bold")
     table.add_column("run", overflow="fold")
+    table.add_column("pictures", justify="right")
     for measure in MEASURES:
         table.add_column(measure.heading, justify="right")
     for entry in entries:
         cells = [entry.cells.get(measure.key, Cell()) for measure in MEASURES]
-        table.add_row(escape(entry.name), *(cell.text() + ("*" if cell.note == "selected" else "") for cell in cells))
+        marked = (cell.text() + ("*" if cell.note == "selected" else "") for cell in cells)
+        table.add_row(escape(entry.name), str(entry.n_pictures), *marked)
     console = Console()
     (console if console.is_terminal else Console(width=200)).print(table)
     print("with 95 % intervals; * measured with what the anonymiser selects with, so not independent")

@@ -146,11 +146,11 @@ def _overall(figures: Figures, metric: str, attribute: str | None = None) -> lis
 
 
 def _net(row: Mapping[str, Any]) -> Mapping[str, Any]:
-    """A row less what it is where nothing happened, at least 0."""
+    """A row less what it is where nothing happened, at least 0, without the noise of subtracting floats."""
     floor = row.get("null_value") or 0.0
 
     def less(key: str) -> float | None:
-        return None if row.get(key) is None else max(0.0, float(row[key]) - floor)
+        return None if row.get(key) is None else max(0.0, round(float(row[key]) - floor, 12))
 
     return {**row, "value": less("value"), "ci_low": less("ci_low"), "ci_high": less("ci_high")}
 

@@ -71,7 +71,7 @@ def _table(entries: Sequence[Entry]) -> str:
         )
     audit = "<th scope='col' role='columnheader'>audit</th>" if any(e.why_not for e in entries) else ""
     return (
-        "<table role='table'><caption>Each figure with its 95 % interval where the audit gives one.</caption>"
+        "<table role='table'><caption>Each figure with its 95 % interval where the audit gives one, and of how many people or faces (n) it is.</caption>"
         f"<thead role='rowgroup'><tr role='row'><th scope='col' role='columnheader'>run</th>{head}{audit}</tr></thead>"
         f"<tbody role='rowgroup'>{''.join(rows)}</tbody></table>"
     )
@@ -98,8 +98,9 @@ def _cell(entry: Entry, measure: Measure, best: float | None) -> str:
     else:
         star = "*" if cell.note == "selected" else ""
         inner = f"<span class='value'>{short(cell.value)}{star}</span>"
-        if cell.ci_low is not None and cell.ci_high is not None:
-            inner += f"<span class='ci'>{short(cell.ci_low)} to {short(cell.ci_high)}</span>"
+        ci = "" if cell.ci_low is None or cell.ci_high is None else f"{short(cell.ci_low)} to {short(cell.ci_high)}"
+        if said := ", ".join(part for part in (ci, f"n = {cell.n}" if cell.n else "") if part):
+            inner += f"<span class='ci'>{said}</span>"
         inner += f"<span class='of'>{escape(cell.of)}</span>" if cell.of else ""
     kind = " class='best'" if best is not None and cell.value == best else ""
     return f"<td role='cell'{kind} data-label='{escape(measure.heading)}'>{inner}</td>"
