@@ -56,7 +56,7 @@ demo: $(VENV)/.setup-demo
 	@$(BIN)/understudy demo
 
 test: $(VENV)/.setup-test
-	@$(BIN)/python -m pytest -m "not slow" $(ARGS)
+	@$(BIN)/python -m pytest -m "not slow" -n 2 --dist loadfile $(ARGS)
 
 check: $(VENV)/.setup-test
 	@$(BIN)/ruff check .

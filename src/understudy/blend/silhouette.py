@@ -96,4 +96,15 @@ def _grown(silhouette: Silhouette, by_px: int, height: int, width: int, *, hull:
     x0, y0 = silhouette.window[0] - by_px, silhouette.window[1] - by_px
     left, top = max(x0, 0), max(y0, 0)
     right, bottom = min(x0 + mask.shape[1], width), min(y0 + mask.shape[0], height)
-    return Region((left, top, right, bottom), mask[top - y0 : bottom - y0, left - x0 : right - x0].copy())
+    return _tight(Region((left, top, right, bottom), mask[top - y0 : bottom - y0, left - x0 : right - x0].copy()))
+
+
+def _tight(region: Region) -> Region:
+    """A region in the smallest window: crops are centred on it and scaled to it."""
+    rows, columns = np.flatnonzero(region.mask.any(axis=1)), np.flatnonzero(region.mask.any(axis=0))
+    if not len(rows):
+        return region
+    inner = slice(rows[0], rows[-1] + 1), slice(columns[0], columns[-1] + 1)
+    x0, y0 = region.window[0] + int(columns[0]), region.window[1] + int(rows[0])
+    mask = region.mask[inner].copy()
+    return Region((x0, y0, x0 + mask.shape[1], y0 + mask.shape[0]), mask)

@@ -10,6 +10,7 @@ from pathlib import Path
 from understudy.batch.address import is_address
 from understudy.batch.inputs import open_inputs
 from understudy.batch.items import Inputs, shown_root
+from understudy.batch.ledger import Status
 from understudy.batch.logs import Log, Redactor
 from understudy.batch.metrics import Metrics
 from understudy.batch.progress import Event, ProgressBar
@@ -160,7 +161,16 @@ def _anonymize(settings: Anonymize, runner: Runner, inputs: Inputs, shard: Shard
             if metrics is not None:
                 metrics.end()
     said.end(summary)
+    if summary.n_inputs == summary.counts[Status.SKIPPED] and shard is None:
+        said.warn(_nothing_done(summary, root.get("input", "input")))
     return summary
+
+
+def _nothing_done(summary: RunSummary, where: str) -> str:
+    """What to say where not one input was a picture or a film."""
+    n = summary.counts[Status.SKIPPED]
+    what = f"no picture or film is among the {n} file(s) of {where!r}" if n else f"there is no file in {where!r}"
+    return f"nothing was done: {what}; hidden files and output folders of understudy are not read"
 
 
 def _warn_of_unused_boxes(settings: Anonymize, boxed: Collection[str], inputs: Inputs, log: Log) -> None:
@@ -188,7 +198,7 @@ def describe(summary: RunSummary, output: str, noun: str = "faces") -> str:
     lines = [
         f"inputs: {counts}{resumed}",
         f"{noun + ': ':<8}{regions}",
-        f"time:   {summary.elapsed_s:.1f} s, {summary.rate:.2f} pictures a second",
+        f"time:   {summary.elapsed_s:.1f} s" + (f", {summary.rate:.2f} inputs a second" if summary.rate else ""),
         *(f"{status}: {image_id}: {error}" for image_id, status, error in summary.failures),
     ]
     if summary.n_bad > len(summary.failures):

@@ -2,14 +2,19 @@
 
 from __future__ import annotations
 
+import json
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from understudy.batch.address import is_address
+from understudy.batch.ledger_reader import LEDGER_FILE
+from understudy.batch.lock import LOCK_FILE, is_dead, read_owner
 from understudy.batch.logs import Log
 from understudy.config.schema import Anonymize
+from understudy.errors import ConfigError
 from understudy.imaging import HEAD_BYTES, sniff
 from understudy.video.live import refuse_live
 
@@ -50,15 +55,47 @@ def run_one_film(settings: Anonymize, path: Path, log: Log) -> int:
     return result.exit_code
 
 
+def film_status(output: str) -> str:
+    """What ``understudy status`` says of an output that holds one film and no ledger; empty where it holds something else.
+
+    Raises
+    ------
+    ConfigError
+        ``film.json`` is damaged.
+    """
+    from understudy.video.film import RECORD, WORKPLACE, FilmResult
+
+    folder = Path(output)
+    if is_address(output) or (folder / LEDGER_FILE).is_file():
+        return ""
+    if (folder / WORKPLACE).is_dir():
+        owner = read_owner(folder / LOCK_FILE)
+        alive = owner and not is_dead(owner)
+        return f"film:   {'under way' if alive else 'not finished: the same command goes on with it'}"
+    if not (folder / RECORD).is_file():
+        return ""
+    try:
+        kept = json.loads((folder / RECORD).read_text(encoding="utf-8"))
+        known = {key: kept[key] for key in FilmResult.__dataclass_fields__ if key in kept}
+        return _told(FilmResult(**known), kept["film"], output)
+    except (OSError, ValueError, TypeError, KeyError) as error:
+        raise ConfigError(f"{folder / RECORD} cannot be read: {error}") from error
+
+
 def _told(result: FilmResult, name: str, output: str) -> str:
     if result.status != "done":
         return f"film:   {name} {result.status}: {result.error}\nno film was written"
     again = ", by an earlier run" if result.resumed else ""
     regions = ", ".join(f"{n} {kind}" for kind, n in result.outcomes.items()) or "none"
-    filled = f", {result.n_tracks_filled} of them filled for the whole length" if result.n_tracks_filled else ""
+    filled = (
+        f", {result.n_tracks_filled} of them filled for the whole length (why: frames.jsonl)"
+        if result.n_tracks_filled
+        else ""
+    )
+    tracks = "track" if result.n_tracks == 1 else "tracks"
     return "\n".join(
         [
-            f"film:   {name} done{again}: {result.n_frames} frames, {result.n_tracks} tracks{filled}",
+            f"film:   {name} done{again}: {result.n_frames} frames, {result.n_tracks} {tracks}{filled}",
             f"faces:  {regions} (in all frames)",
             *(f"note:   {note}" for note in result.notes),
             f"results lie in {output}",

@@ -7,12 +7,14 @@ from collections.abc import Mapping, Sequence
 
 from understudy.batch.inspect import N_NAMED, Progress, parts_of, progress_of
 from understudy.batch.sources import printable
+from understudy.cli.film import film_status
 from understudy.cli.words import plain_arguments
 
 HELP = """usage: understudy status output=DIR [state=DIR]
 
 Tells what became of the inputs of a run that writes, or wrote, into DIR (a folder, or an address such as s3://...), and
-of its parts where it was run with shard=K/N. The ledger is opened for reading only. state is that of the run.
+of its parts where it was run with shard=K/N; or of its film. The ledger is opened for reading only. state is that of the
+run.
 """
 
 
@@ -22,7 +24,7 @@ def run(arguments: Sequence[str]) -> int:
         print(HELP, end="")
         return 0 if arguments else 1
     outputs, given = plain_arguments(arguments, "status", "output", ("state",), at_most=1)
-    print(report(outputs[0], given))
+    print(film_status(outputs[0]) or report(outputs[0], given))
     return 0
 
 

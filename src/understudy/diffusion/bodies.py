@@ -24,6 +24,10 @@ MARGIN = 0.037
 """Of the region's longer side, on each side: how far it reaches beyond the detector's box."""
 NARROW = 0.12
 """Share of the middle columns that a hull covers at its ends at least."""
+SLIVER = 0.06
+"""Share of a line within the region that is masked at least."""
+LIMITING = 0.37
+"""Of a crop's height or width: a region that reaches this far to both sides may be what the crop was scaled to."""
 LYING = 1.5
 """Width over height of a box from which on nobody stands or sits in it."""
 TAG_COSTS = (0.05, 0.03, 0.08)
@@ -56,6 +60,10 @@ class Wanted:
         """Width and height of the box, px."""
         return self.xyxy[2] - self.xyxy[0], self.xyxy[3] - self.xyxy[1]
 
+    def lower_end(self, framing: int) -> float:
+        """Where somebody of this framing ends: who is seen in part goes on under whatever hides the rest."""
+        return self.xyxy[3] + (2.2 * MARGIN * max(self.size) if framing == UPPER and not self.cut else 0.0)
+
 
 def region_box(mask: NDArray[np.bool_]) -> tuple[tuple[float, float, float, float], bool]:
     """Box of the region in the middle of a crop, and whether the picture ends under it.
@@ -73,21 +81,47 @@ def region_box(mask: NDArray[np.bool_]) -> tuple[tuple[float, float, float, floa
         The middle of the crop is not masked, or everything is.
     """
     height, width = mask.shape
-    if not mask[height // 2 - 8 : height // 2 + 8, width // 2 - 4 : width // 2 + 4].any():
+    if not mask[_middle(mask)].any():
         raise GenerationError("the middle of the crop is not erased: the region cannot be told")
     if mask.all():
         raise GenerationError("nothing is known around the person: the region cannot be told")
-    middle = mask[height // 2 - height // 16 : height // 2 + height // 16].mean(axis=0) > 0.5
-    half_w = min(_reach(middle[width // 2 :]), _reach(middle[: width // 2][::-1]), 0.42 * width)
-    band = slice(int(width / 2 - max(0.5 * half_w, 2)), int(width / 2 + max(0.5 * half_w, 2)))
-    column = mask[:, band].mean(axis=1) > NARROW  # a hull ends in a head
-    half_h = min(_reach(column[height // 2 :]), _reach(column[: height // 2][::-1]), 0.42 * height)
-    # one of the two is what the crop was scaled to; a hull is narrower in its middle than its box
-    if half_h < 0.39 * height:
-        half_w = max(half_w, 0.4 * width)
+    own = _middle_part(mask)
+    half_w = _least_reach(own[height // 8 : -(height // 8)].any(axis=0))  # nearer to the border the picture may end
+    half_h = _least_reach(own[:, _about(width, half_w)].mean(axis=1) > SLIVER)
+    half_w = _least_reach(own[_about(height, half_h)].mean(axis=0) > SLIVER)
+    # one of the two is what the crop was scaled to; where both may be, others hang on to the region: see its middle
+    if min(half_h / height, half_w / width) > LIMITING:
+        half_w = _least_reach(mask[_about(height, height / 16)].mean(axis=0) > 0.5)
+        half_h = _least_reach(mask[:, _about(width, 0.5 * half_w)].mean(axis=1) > NARROW)  # a hull ends in a head
+        if half_h < LIMITING * height:
+            half_w = max(half_w, 0.4 * width)
     x, y = width / 2, height / 2
     below = mask[min(int(y + half_h) + 3, height - 1) :]
     return (x - half_w, y - half_h, x + half_w, y + half_h), bool(below.mean() > 0.97)
+
+
+def _middle(mask: NDArray[np.bool_]) -> tuple[slice, slice]:
+    """Some pixels in the middle of a crop."""
+    height, width = mask.shape
+    return slice(height // 2 - 8, height // 2 + 8), slice(width // 2 - 4, width // 2 + 4)
+
+
+def _about(length: int, reach: float) -> slice:
+    """The part of a line of this length that lies about its middle."""
+    return slice(int(length / 2 - max(reach, 2)), int(length / 2 + max(reach, 2)))
+
+
+def _middle_part(mask: NDArray[np.bool_]) -> NDArray[np.bool_]:
+    """The connected part of a mask that holds the most of the crop's middle."""
+    labels = cv2.connectedComponents(mask.astype(np.uint8), connectivity=4)[1]
+    counts = np.bincount(labels[_middle(mask)].ravel(), minlength=2)
+    return np.asarray(labels == 1 + counts[1:].argmax())
+
+
+def _least_reach(line: NDArray[np.bool_]) -> float:
+    """How far a run of True values reaches from the middle to the side on which it is shorter; most of the way."""
+    middle = len(line) // 2
+    return min(_reach(line[middle:]), _reach(line[:middle][::-1]), 0.42 * len(line))
 
 
 def _reach(line: NDArray[np.bool_]) -> float:
@@ -222,7 +256,7 @@ def _by_box(box: NDArray[np.float64], framing: int, wanted: Wanted) -> Placed:
         return Placed(cost, (across, scale), ((x0 + x1) / 2 - across * (box[0] + box[2]) / 2, y1 - scale * box[3]))
     if framing == FULL:
         return Placed(9.0, (1.0, 1.0), (0.0, 0.0))
-    scale = max(wide / own_w, high / own_h)
+    scale = max(wide / own_w, (wanted.lower_end(framing) - y0) / own_h)
     over = np.log(scale * own_h / high)  # what would be lost below
     across = np.log(scale * own_w / wide)
     cost = 0.35 * over + abs(across) + (0.0 if wanted.cut or wide > 0.62 * high else 0.5)
@@ -235,9 +269,9 @@ def _by_face(
     """The nose comes to lie on the nose; eyes and box say how large."""
     anchor = NOSE if wanted.shown[NOSE] else slice(LEFT_EYE, RIGHT_EYE + 1)
     goal, own = wanted.keypoints[anchor].reshape(-1, 2).mean(axis=0), points[anchor].reshape(-1, 2).mean(axis=0)
-    (wide, high), (x0, _, x1, y1) = wanted.size, wanted.xyxy
+    (wide, high), (x0, _, x1, _) = wanted.size, wanted.xyxy
     hidden = 1.5 * (1 - float(shown[anchor].mean()) if isinstance(anchor, slice) else float(not shown[anchor]))
-    by_box = max(y1 - goal[1], 0.2 * high) / max(float(box[3] - own[1]), 1.0)
+    by_box = max(wanted.lower_end(framing) - goal[1], 0.2 * high) / max(float(box[3] - own[1]), 1.0)
     by_eyes, turned = by_box, 0.0
     if wanted.shown[LEFT_EYE] and wanted.shown[RIGHT_EYE] and wanted.shown[NOSE]:
         spread, own_spread = _face_size(wanted.keypoints), _face_size(points)

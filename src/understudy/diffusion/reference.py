@@ -65,7 +65,7 @@ class ReferenceBank:
         seed: int,
         keypoints: NDArray[np.floating] | None,
         wanted: Sequence[int | None] = (),
-        n_least: int = 12,
+        n_least: int = 24,
         weights: Sequence[float] = (),
     ) -> tuple[int, bool]:
         """Number of a picture and whether to mirror it: of those that suit best, one a subject, one by the seed.

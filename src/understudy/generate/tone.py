@@ -63,7 +63,7 @@ def toned(
     """A reference (S, S, 3) with its lightness scaled to the middle of a skin tone bin; None leaves it as it is.
 
     ITA = atan2(L* - 50, b*) is solved for L* with b* as measured. What is lighter than skin (eyes, teeth) keeps its
-    share of the way to white. Nothing of a person is read.
+    share of the way to white, or less where the skin becomes lighter. Nothing of a person is read.
     """
     if wanted is None or not (visibility > 0).all():
         return pixels
