@@ -283,3 +283,15 @@ def test_what_detect_wrote_can_be_given_back_as_boxes(pictures: Path, tmp_path: 
         assert [a[k] for k in ("x0", "y0", "x1", "y1")] == pytest.approx(
             [b[k] for k in ("x0", "y0", "x1", "y1")], abs=0.01
         )
+
+
+def test_a_folder_without_pictures_is_said_and_ends_with_0(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    folder = tmp_path / "in"
+    folder.mkdir()
+    assert main(["anonymize", f"input={folder}", f"output={tmp_path / 'out'}", *FAST]) == 0
+    said = capsys.readouterr()
+    assert f"nothing was done: there is no file in '{folder}'" in said.err
+    assert "a second" not in said.out
+    (folder / "notes.txt").write_text("x")
+    assert main(["anonymize", f"input={folder}", f"output={tmp_path / 'out'}", *FAST]) == 0
+    assert f"no picture or film is among the 1 file(s) of '{folder}'" in capsys.readouterr().err

@@ -19,7 +19,10 @@ from tests.unit.video_films import (
     write_film,
 )
 
+from understudy.cli.film import RECORD, WORKPLACE
+from understudy.cli.main import main
 from understudy.errors import ConfigError, StateMismatchError
+from understudy.video import film
 
 BOXES = [(10 + k, 20, 30 + k, 44) for k in range(30)]
 
@@ -194,3 +197,21 @@ def test_quality_is_configurable(tmp_path: Path) -> None:
         job(crf=crf)(source, tmp_path / f"out{crf}")
         sizes.append((tmp_path / f"out{crf}" / "images" / "a.mp4").stat().st_size)
     assert sizes[0] > 2 * sizes[1]
+
+
+def test_status_tells_of_a_film_without_a_ledger(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert (RECORD, WORKPLACE) == (film.RECORD, film.WORKPLACE)
+    out = tmp_path / "out"
+    job()(write_film(tmp_path / "a.mp4", [scene(box) for box in BOXES[:6]]), out)
+    assert main(["status", str(out)]) == 0
+    assert capsys.readouterr().out.splitlines()[:2] == [
+        "film:   a.mp4 done: 6 frames, 1 track",
+        "faces:  6 filled (in all frames)",
+    ]
+    (out / WORKPLACE).mkdir()
+    assert main(["status", str(out)]) == 0
+    assert capsys.readouterr().out == "film:   not finished: the same command goes on with it\n"
+    (out / WORKPLACE).rmdir()
+    (out / RECORD).write_text("{")
+    assert main(["status", str(out)]) == 1
+    assert "film.json cannot be read" in capsys.readouterr().err

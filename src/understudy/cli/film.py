@@ -7,6 +7,7 @@ import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from types import SimpleNamespace
 from typing import TYPE_CHECKING
 
 from understudy.batch.address import is_address
@@ -20,6 +21,9 @@ from understudy.video.live import refuse_live
 
 if TYPE_CHECKING:
     from understudy.video.film import FilmResult
+
+RECORD, WORKPLACE = "film.json", ".understudy-video"
+"""Those of understudy.video.film, which needs PyAV: a status does not."""
 
 
 def film_at(text: str) -> Path | None:
@@ -56,15 +60,13 @@ def run_one_film(settings: Anonymize, path: Path, log: Log) -> int:
 
 
 def film_status(output: str) -> str:
-    """What ``understudy status`` says of an output that holds one film and no ledger; empty where it holds something else.
+    """What ``understudy status`` says of an output that holds one film and no ledger; empty for any other.
 
     Raises
     ------
     ConfigError
         ``film.json`` is damaged.
     """
-    from understudy.video.film import RECORD, WORKPLACE, FilmResult
-
     folder = Path(output)
     if is_address(output) or (folder / LEDGER_FILE).is_file():
         return ""
@@ -76,13 +78,12 @@ def film_status(output: str) -> str:
         return ""
     try:
         kept = json.loads((folder / RECORD).read_text(encoding="utf-8"))
-        known = {key: kept[key] for key in FilmResult.__dataclass_fields__ if key in kept}
-        return _told(FilmResult(**known), kept["film"], output)
-    except (OSError, ValueError, TypeError, KeyError) as error:
+        return _told(SimpleNamespace(**kept), kept["film"], output)
+    except (OSError, ValueError, TypeError, KeyError, AttributeError) as error:
         raise ConfigError(f"{folder / RECORD} cannot be read: {error}") from error
 
 
-def _told(result: FilmResult, name: str, output: str) -> str:
+def _told(result: FilmResult | SimpleNamespace, name: str, output: str) -> str:
     if result.status != "done":
         return f"film:   {name} {result.status}: {result.error}\nno film was written"
     again = ", by an earlier run" if result.resumed else ""

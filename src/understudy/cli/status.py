@@ -13,8 +13,8 @@ from understudy.cli.words import plain_arguments
 HELP = """usage: understudy status output=DIR [state=DIR]
 
 Tells what became of the inputs of a run that writes, or wrote, into DIR (a folder, or an address such as s3://...), and
-of its parts where it was run with shard=K/N; or of its film. The ledger is opened for reading only. state is that of the
-run.
+of its parts where it was run with shard=K/N; or of its film. The ledger is opened for reading only. state is that of
+the run.
 """
 
 

@@ -71,8 +71,8 @@ def _table(entries: Sequence[Entry]) -> str:
         )
     audit = "<th scope='col' role='columnheader'>audit</th>" if any(e.why_not for e in entries) else ""
     return (
-        "<table role='table'><caption>Each figure with its 95 % interval where the audit gives one, and of how many people, "
-        "faces or pictures it is (n).</caption>"
+        "<table role='table'><caption>Each figure with its 95 % interval where the audit gives one, and of how "
+        "many people, faces or pictures it is (n).</caption>"
         f"<thead role='rowgroup'><tr role='row'><th scope='col' role='columnheader'>run</th>{head}{audit}</tr></thead>"
         f"<tbody role='rowgroup'>{''.join(rows)}</tbody></table>"
     )
