@@ -6,6 +6,7 @@ from typing import Any
 
 import pytest
 
+from understudy.audit import run
 from understudy.audit.gates import Gate, Verdict, exit_code, judge
 from understudy.audit.table import AuditTable, Row, Status
 from understudy.errors import ConfigError
@@ -144,3 +145,13 @@ def test_one_failed_gate_is_exit_code_four() -> None:
 def test_a_gate_that_cannot_be_meant_is_a_config_error(bad: dict[str, Any]) -> None:
     with pytest.raises(ConfigError):
         Gate(**{"name": "privacy", "metric": "rank1_rate", "limit": 0.1, **bad})
+
+
+def test_a_verdict_says_where_people_are_too_few() -> None:
+    few = judge(AuditTable([row(0.01, 0.0, 0.04, n=12)]), [GATE, Gate("more", "rank1_rate", 0.05, minimum_n=100)])
+    assert run.verdict(few) == {
+        "verdict": "undecided",
+        "reason": "undecided: more, privacy; too few people: n = 12, up to 100 are wanted",
+    }
+    enough = judge(AuditTable([row(0.04, 0.02, 0.06)]), [GATE])
+    assert run.verdict(enough)["reason"] == "undecided: privacy"

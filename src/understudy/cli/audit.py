@@ -15,7 +15,7 @@ from rich.table import Table
 
 from understudy.audit.folders import Collection
 from understudy.audit.gates import Verdict, exit_code, write_gates
-from understudy.audit.run import AuditResult, Steps, open_collections, run_audit
+from understudy.audit.run import AuditResult, Steps, open_collections, run_audit, verdict
 from understudy.audit.sections_identity import PLACED
 from understudy.audit.signing import load_private_key, sign_report
 from understudy.audit.table import Row, Status
@@ -57,6 +57,7 @@ SHOWN = (
     "average_precision",
 )
 """Metrics of the table in the terminal; all others are in the report."""
+_REMARKS = {Status.OK: "", Status.SELECTED: "not independent", Status.TOO_FEW: "too few people"}
 _MOST_ROWS = 34
 WIDTH = 110
 """Columns where the output is no terminal."""
@@ -90,7 +91,9 @@ def run(arguments: Sequence[str]) -> int:
     if settings.report.get("html", True):
         _write_page(Path(settings.output), document, settings, key, collections["after"])
     show(result, Console(width=None if sys.stdout.isatty() else WIDTH))
-    print(f"results lie in {settings.output}")
+    found = verdict(result.gates)
+    print(f"verdict: {found['verdict']} ({found['reason']})")
+    print(f"results lie in {settings.output}{': open report.html' if settings.report.get('html', True) else ''}")
     return exit_code(result.gates)
 
 
@@ -170,7 +173,7 @@ def _plain(text: str) -> str:
 
 def _figures(result: AuditResult) -> Table:
     table = Table(title="figures", title_justify="left", box=None, pad_edge=False)
-    for name in ("metric", "of", "n", "value", "interval", "null", ""):
+    for name in ("metric", "of", "n", "value", "interval", "null", "remark"):
         table.add_column(name, justify="right" if name in ("n", "value", "null") else "left", overflow="fold")
     for row in _shown(result.table.rows):
         table.add_row(
@@ -180,7 +183,7 @@ def _figures(result: AuditResult) -> Table:
             _number(row, row.value),
             "" if row.ci_low != row.ci_low else f"{_number(row, row.ci_low)} to {_number(row, row.ci_high)}",
             _number(row, row.null_value),
-            "" if row.status is Status.OK else str(row.status).replace("_", " "),
+            _REMARKS.get(row.status, str(row.status).replace("_", " ")),
         )
     return table
 
