@@ -2,14 +2,19 @@
 
 from __future__ import annotations
 
+import io
 import json
 from pathlib import Path
 
 import pytest
+from rich.console import Console
 from tests.unit.audit_stand_ins import draw, write
 
 from understudy.audit.folders import open_collection
+from understudy.audit.run import AuditResult
 from understudy.audit.sections import Used
+from understudy.audit.table import AuditTable, Row, Status
+from understudy.cli.audit import WIDTH, show
 from understudy.cli.main import main
 from understudy.config.audit import build_gates, choose_second
 from understudy.config.compose import compose_config
@@ -84,7 +89,6 @@ def test_two_portraits_against_themselves_break_the_privacy_gate_and_end_with_4(
     printed = capsys.readouterr().out
     assert "rank1_rate" in printed
     assert "gates" in printed
-    assert "not independent" in printed  # dlib is the default guard's embedder
     assert "too few people: n = 2, up to 100 are wanted" in printed.splitlines()[-2]
     assert printed.splitlines()[-1] == f"results lie in {output}"
     document = json.loads((output / "audit.json").read_text(encoding="utf-8"))
@@ -97,3 +101,15 @@ def test_two_portraits_against_themselves_break_the_privacy_gate_and_end_with_4(
     assert document["collections"]["before"]["n_faces"] == 2
     assert (output / ".cache").stat().st_mode & 0o077 == 0
     assert open_collection(tmp_path / "before", "before").pictures == tuple(sorted(p.name for p in portrait_paths))
+
+
+def test_the_table_in_the_terminal_says_which_figures_are_not_independent() -> None:
+    rows = [
+        Row("rank1_rate", 40, 0.05, "dlib", unit="share", status=Status.SELECTED),
+        Row("rank1_rate", 40, 0.1, "facenet", unit="share"),
+    ]
+    console = Console(width=WIDTH, record=True, file=io.StringIO())
+    show(AuditResult(AuditTable(rows), (), {}, {}, {}), console)
+    lines = [line.rstrip() for line in console.export_text().splitlines() if line.startswith("rank1_rate")]
+    assert lines[0].endswith("not independent")
+    assert lines[1].endswith("10.0 %")

@@ -130,6 +130,8 @@ def test_models_list_tells_licence_and_training_data_of_every_entry(capsys: pyte
         assert entry.name in out
         assert entry.licence.split()[0] in out
     assert "MS-Celeb-1M" in out
+    assert "understudy-face-128" in out
+    assert "from the extra [identity]" in " ".join(out.replace("│", " ").split())
 
 
 def test_a_model_of_an_unknown_name_cannot_be_pulled(capsys: pytest.CaptureFixture[str]) -> None:

@@ -22,7 +22,7 @@ HELP = """usage: understudy models list
        understudy models pull key=value [key=value ...]
        understudy models verify
 
-list    every entry of the registry: task, licence, training data, and whether it is on this machine
+list    every model and every file of weights: task, licence, training data, and whether it is on this machine
 pull    fetch into the cache: weights by name (checked against their sha256), a checkpoint of the hub by name (in its
         pinned revision), all that a config of the group generator needs by the config's name, or all that the main job
         needs with some settings (generator=sdxl_inpaint detector=thorough); from= is a mirror of one checkpoint
@@ -31,6 +31,7 @@ verify  read every file that is here, and check its sha256
 UNDERSTUDY_MODELS names a folder with weight files and checkpoints of your own (a local mirror, such as a copy of what
 another machine pulled); it is looked at before the cache.
 """
+_RENDERS = "renders of people who do not exist; no photograph; embedded, see its card"
 
 
 def run(arguments: Sequence[str]) -> int:
@@ -57,11 +58,20 @@ def show() -> int:
     for entry in weights.entries():
         state = {"ok": "yes", "absent": "no"}.get(here[entry.name], here[entry.name])
         training = _with_note(entry.training_data, entry.note)
-        table.add_row(entry.name, entry.task, state, f"{entry.size / 1e6:.1f}", entry.licence, training)
+        cells = (entry.name, entry.task, state, f"{entry.size / 1e6:.1f}", entry.licence, training)
+        table.add_row(*(escape(cell) for cell in cells))
+    for name, size in _embedded():
+        table.add_row(name, "generator", "yes", f"{size / 1e6:.1f}", "Apache-2.0", f"{_RENDERS}: models/{name}/card.md")
     for checkpoint in hub_entries():
         table.add_row(*(escape(cell) for cell in _hub_row(checkpoint)))
     _console().print(table)
     return 0
+
+
+def _embedded() -> list[tuple[str, int]]:
+    """Name and bytes of each generator that comes with the package."""
+    folders = sorted(path.parent for path in weights.models_folder().glob("*/config.json"))
+    return [(f.name, sum(part.stat().st_size for part in f.rglob("*") if part.is_file())) for f in folders]
 
 
 def _with_note(text: str, note: str) -> str:
