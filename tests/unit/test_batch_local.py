@@ -18,6 +18,7 @@ from tests.faults.tiny_job import FINGERPRINT, Encoded, TinyJob, expected_bytes,
 from understudy.batch import folder as folder_module
 from understudy.batch.folder import Outputs
 from understudy.batch.inputs import open_inputs
+from understudy.batch.inspect import parts_of, progress_of
 from understudy.batch.items import Inputs
 from understudy.batch.ledger import Ledger, Status
 from understudy.batch.local import RunSettings, run_local
@@ -481,8 +482,16 @@ def test_a_signal_stops_cleanly_and_the_run_goes_on_later(tmp_path: Path, number
     assert len(statuses(tmp_path / "out")) == n_done == len(written(tmp_path / "out"))
     assert signal.getsignal(number) is before
     assert not [thread for thread in threading.enumerate() if thread.name.startswith(("_work", "_replace", "list"))]
+    assert told(tmp_path / "out") == "the run was stopped before its end: the same command goes on with it"
     assert run(source, tmp_path / "out").n_resumed == n_done
     assert written(tmp_path / "out") == expected(source)
+    assert told(tmp_path / "out") == "the run has ended"
+
+
+def told(output: Path) -> str:
+    """What ``understudy status`` says of a run."""
+    with parts_of(str(output)) as (part,):
+        return progress_of(part).state
 
 
 def test_an_error_in_the_report_ends_the_run_in_order(tmp_path: Path) -> None:

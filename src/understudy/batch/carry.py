@@ -121,6 +121,7 @@ def carry_out(make: MakeRun, errand: Errand, settings: RunSettings, *, max_open:
             except BaseException:
                 with suppress(OutputError):  # the first error is the one to tell
                     if not lost:
+                        ledger.put("stopped", True)
                         _end(place, ledger, write=True)
                 raise
             if shard is not None:
@@ -148,6 +149,7 @@ def _begin(
     ledger.mark(clean=False)
     ledger.put("shard", None if shard is None else str(shard))
     ledger.put("collection", None)
+    ledger.put("stopped", False)
     return was_clean
 
 

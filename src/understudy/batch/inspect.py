@@ -123,10 +123,12 @@ def progress_of(part: Part) -> Progress:
         found.failures = ledger.failures(N_NAMED)
         bad = (Status.FAILED, Status.QUARANTINED, Status.REFUSED)
         found.n_failures = sum(found.counts[status] for status in bad)
-        clean = ledger.clean
+        clean, stopped = ledger.clean, ledger.stopped
     owner = read_owner(part.folder / LOCK_FILE)
     if owner and not is_dead(owner):
         found.state = f"the run is under way: process {owner.get('pid')} on {owner.get('host')}"
+    elif clean and stopped:
+        found.state = "the run was stopped before its end: the same command goes on with it"
     elif clean:
         found.state = "the run has ended"
     else:

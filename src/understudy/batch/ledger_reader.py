@@ -63,6 +63,11 @@ class LedgerReader:
         """Whether the last run ended by itself, so that it left no temporary files."""
         return bool(self.get("clean"))
 
+    @property
+    def stopped(self) -> bool:
+        """Whether the last run ended before it was through: by a signal, or by an error such as a full disk."""
+        return bool(self.get("stopped"))
+
     def find(self, image_id: str) -> Row | None:
         """The row of one input, without its notes and regions."""
         with self._guarded():
