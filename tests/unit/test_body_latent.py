@@ -10,7 +10,8 @@ import numpy as np
 import pytest
 from tests.tiny_body import STICK, make_tiny_body_model, people
 
-from understudy.diffusion.bodies import NOSE, compose, lay_person, region_box, wanted_person
+from understudy.diffusion.bodies import NOSE, compose, lay_person, wanted_person
+from understudy.diffusion.region import region_box
 from understudy.diffusion.surroundings import carry_on
 from understudy.errors import GenerationError, InvalidInputError, MissingWeightsError
 from understudy.generate.base import Generator, crop_shape
@@ -59,6 +60,36 @@ def test_a_hull_with_a_narrow_head_is_as_high_as_its_head_is() -> None:
     assert not cut
     assert y0 == pytest.approx(26, abs=6)
     assert y1 == pytest.approx(230, abs=6)
+
+
+def test_a_hull_whose_ends_lie_beside_its_middle_is_as_high_as_it_is() -> None:
+    """Somebody who walks: the head on one side of the box, the foot on the other."""
+    mask = np.zeros((HEIGHT, WIDTH), np.uint8)
+    cv2.fillConvexPoly(mask, np.array([(80, 28), (92, 28), (90, 140), (42, 227), (34, 227), (36, 120)], np.int32), 1)
+    (x0, y0, x1, y1), cut = region_box(mask > 0)
+    assert not cut
+    assert (y0, y1) == (pytest.approx(28, abs=8), pytest.approx(228, abs=8))
+    assert (x0, x1) == (pytest.approx(34, abs=4), pytest.approx(93, abs=4))
+
+
+def test_a_portrait_around_which_the_picture_ends_on_three_sides_is_as_large_as_it_is() -> None:
+    mask = np.ones((HEIGHT, WIDTH), bool)
+    mask[79:177, 13:115] = box_mask(102, 98)[79:177, 13:115]
+    mask[79:120, 13:40] = mask[79:110, 95:115] = mask[79:170, 13:15] = False  # what is seen beside head and shoulder
+    (x0, y0, x1, y1), cut = region_box(mask)
+    assert cut
+    assert (y0, y1) == (pytest.approx(79, abs=3), pytest.approx(177, abs=3))
+    assert (x0, x1) == (pytest.approx(13, abs=3), pytest.approx(115, abs=3))
+
+
+def test_a_region_among_others_is_as_large_as_what_is_seen_of_it_says() -> None:
+    mask = box_mask(60, 200)
+    mask[100:, :34] = mask[90:, 94:] = True  # shoulders of neighbours, to the picture's end
+    mask[228:] = True
+    (x0, y0, x1, y1), cut = region_box(mask)
+    assert cut
+    assert (y0, y1) == (pytest.approx(28, abs=8), pytest.approx(228, abs=8))
+    assert (x0, x1) == (pytest.approx(34, abs=2), pytest.approx(94, abs=2))
 
 
 @pytest.mark.parametrize(

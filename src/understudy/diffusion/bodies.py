@@ -12,6 +12,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+from understudy.diffusion.region import region_box
 from understudy.diffusion.surroundings import carry_on
 from understudy.errors import GenerationError, InvalidInputError
 
@@ -22,16 +23,12 @@ FULL, UPPER = 0, 1
 """Framings: the whole person, or cut by the lower edge."""
 MARGIN = 0.037
 """Of the region's longer side, on each side: how far it reaches beyond the detector's box."""
-NARROW = 0.12
-"""Share of the middle columns that a hull covers at its ends at least."""
-SLIVER = 0.06
-"""Share of a line within the region that is masked at least."""
-LIMITING = 0.37
-"""Of a crop's height or width: a region that reaches this far to both sides may be what the crop was scaled to."""
 LYING = 1.5
 """Width over height of a box from which on nobody stands or sits in it."""
-TAG_COSTS = (0.05, 0.03, 0.08)
+TAG_COSTS = (0.12, 0.03, 0.08)
 """Of one bin's difference in skin tone, age group and perceived gender expression."""
+CLOSEST = 6.0
+"""Largest scale over that at which a picture ends where the region does: of a close-up little but the head is seen."""
 SITTING_COSTS = (0.6, 0.2)
 """Of somebody who sits, in a box under 0.65 as wide as high, and in a wider one: nobody brings a chair."""
 NEARLY = 0.2
@@ -63,70 +60,6 @@ class Wanted:
     def lower_end(self, framing: int) -> float:
         """Where somebody of this framing ends: who is seen in part goes on under whatever hides the rest."""
         return self.xyxy[3] + (2.2 * MARGIN * max(self.size) if framing == UPPER and not self.cut else 0.0)
-
-
-def region_box(mask: NDArray[np.bool_]) -> tuple[tuple[float, float, float, float], bool]:
-    """Box of the region in the middle of a crop, and whether the picture ends under it.
-
-    The crop is centred on its region. Where the mask goes on to one side (a neighbour, the picture's end), the other
-    side says how large the region is.
-
-    Parameters
-    ----------
-    mask : (H, W) bool
-
-    Raises
-    ------
-    GenerationError
-        The middle of the crop is not masked, or everything is.
-    """
-    height, width = mask.shape
-    if not mask[_middle(mask)].any():
-        raise GenerationError("the middle of the crop is not erased: the region cannot be told")
-    if mask.all():
-        raise GenerationError("nothing is known around the person: the region cannot be told")
-    own = _middle_part(mask)
-    half_w = _least_reach(own[height // 8 : -(height // 8)].any(axis=0))  # nearer to the border the picture may end
-    half_h = _least_reach(own[:, _about(width, half_w)].mean(axis=1) > SLIVER)
-    half_w = _least_reach(own[_about(height, half_h)].mean(axis=0) > SLIVER)
-    # one of the two is what the crop was scaled to; where both may be, others hang on to the region: see its middle
-    if min(half_h / height, half_w / width) > LIMITING:
-        half_w = _least_reach(mask[_about(height, height / 16)].mean(axis=0) > 0.5)
-        half_h = _least_reach(mask[:, _about(width, 0.5 * half_w)].mean(axis=1) > NARROW)  # a hull ends in a head
-        if half_h < LIMITING * height:
-            half_w = max(half_w, 0.4 * width)
-    x, y = width / 2, height / 2
-    below = mask[min(int(y + half_h) + 3, height - 1) :]
-    return (x - half_w, y - half_h, x + half_w, y + half_h), bool(below.mean() > 0.97)
-
-
-def _middle(mask: NDArray[np.bool_]) -> tuple[slice, slice]:
-    """Some pixels in the middle of a crop."""
-    height, width = mask.shape
-    return slice(height // 2 - 8, height // 2 + 8), slice(width // 2 - 4, width // 2 + 4)
-
-
-def _about(length: int, reach: float) -> slice:
-    """The part of a line of this length that lies about its middle."""
-    return slice(int(length / 2 - max(reach, 2)), int(length / 2 + max(reach, 2)))
-
-
-def _middle_part(mask: NDArray[np.bool_]) -> NDArray[np.bool_]:
-    """The connected part of a mask that holds the most of the crop's middle."""
-    labels = cv2.connectedComponents(mask.astype(np.uint8), connectivity=4)[1]
-    counts = np.bincount(labels[_middle(mask)].ravel(), minlength=2)
-    return np.asarray(labels == 1 + counts[1:].argmax())
-
-
-def _least_reach(line: NDArray[np.bool_]) -> float:
-    """How far a run of True values reaches from the middle to the side on which it is shorter; most of the way."""
-    middle = len(line) // 2
-    return min(_reach(line[middle:]), _reach(line[:middle][::-1]), 0.42 * len(line))
-
-
-def _reach(line: NDArray[np.bool_]) -> float:
-    """Number of True values before the first False."""
-    return float(np.argmin(line)) if not line.all() else float(len(line))
 
 
 def wanted_person(
@@ -280,7 +213,7 @@ def _by_face(
         hidden += 0.8 * (2 - float(shown[LEFT_EYE]) - float(shown[RIGHT_EYE]))
     ends_below = wanted.cut or framing == UPPER
     scale = by_eyes if ends_below else by_box
-    scale = float(np.clip(scale, 0.6 * by_box, 2.2 * by_box)) if ends_below else scale
+    scale = float(np.clip(scale, 0.6 * by_box, CLOSEST * by_box)) if ends_below else scale
     missing = np.log(max(by_box / max(by_eyes, 1e-3), 1.0)) if ends_below else abs(np.log(by_box / max(by_eyes, 1e-3)))
     reach = np.log(max(scale / by_box, 1.0)) if ends_below else 0.0
     if framing == UPPER and not wanted.cut:  # whoever has a small face in a high box is seen down to the feet
