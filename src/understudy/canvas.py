@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from understudy.blend.silhouette import Outline
+from understudy.detect.persons import too_large
 from understudy.errors import UnderstudyError
 from understudy.generate.base import Obscurer
 from understudy.generate.fill import fill_color
@@ -25,7 +26,7 @@ from understudy.geometry import (
     without,
 )
 from understudy.guard import Reference
-from understudy.subject import CropSize, Subject, crop_window, drawing_order, head_shape, meet
+from understudy.subject import TOO_LARGE, CropSize, Subject, crop_window, drawing_order, head_shape, meet
 from understudy.types import (
     ERASED,
     Attributes,
@@ -82,6 +83,8 @@ class Canvas:
         else:
             shape = face_shape(found.xyxy[i], keypoints, visibility)
             region = shape_region(shape, *self.union.shape)
+            if fill == TOO_LARGE and not self.union[region.slices][region.mask].all():
+                region = Region(region.window, region.mask & ~self.union[region.slices])  # who is drawn stays
         subject = Subject(
             index=len(self.subjects),
             xyxy=found.xyxy[i],
@@ -101,6 +104,21 @@ class Canvas:
         )
         self.subjects.append(subject)
         return subject
+
+    def too_large(self, found: Detections, indices: Sequence[int]) -> dict[int, str]:
+        """Those of the detections that are faces too large for the people around them, with the reason for a fill."""
+        here = [s.xyxy for s in self.subjects if s.kind is Kind.BODY]
+        bodies = [*here, *(found.xyxy[i] for i in indices if found.kind[i] is Kind.BODY)]
+        joined = {int(found.subject_id[i]) for i in indices if found.kind[i] is Kind.BODY}
+        faces = [i for i in indices if found.kind[i] is Kind.FACE]
+        alone = [i for i in faces if not joined or int(found.subject_id[i]) not in joined]
+        if not bodies or not alone:
+            return {}
+        others = [s.xyxy for s in self.subjects if s.kind is Kind.FACE]
+        others += [found.xyxy[i] for i in faces if i not in alone]
+        boxes = np.array(others, np.float32).reshape(-1, 4)
+        flags = too_large(found.xyxy[alone], found.confidence[alone], boxes, np.array(bodies, np.float32))
+        return {i: TOO_LARGE for i, flag in zip(alone, flags, strict=True) if flag}
 
     def _body_region(self, found: Detections, i: int) -> Region:
         """What is erased for a body, its face in any case."""

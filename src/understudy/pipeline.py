@@ -164,9 +164,10 @@ class Pipeline:
     ) -> list[Subject]:
         """Read what may travel from each person, then erase the union of all their masks."""
         first = len(canvas.subjects)
+        oversized = canvas.too_large(found, indices)
         for i in indices:
             attributes = self._read(canvas.source.view, found, i) if given is None else given[i]
-            why = "" if fill is None else fill.get(i, "")
+            why = oversized.get(i, "") if fill is None else fill.get(i, oversized.get(i, ""))
             anchor = None if anchors is None or not self.policy.keypoints else anchors.get(i)
             canvas.add(found, i, attributes, self._reference(canvas.source.view, found, i), found_by, why, anchor)
         canvas.separate()

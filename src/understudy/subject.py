@@ -14,6 +14,8 @@ from understudy.types import Attributes, Kind
 
 HEAD_GROWTH, HEAD_SHIFT = 1.4, 0.25
 """Of a face's region, to that of the head with its hair: growth, and shift upwards over its half height."""
+TOO_LARGE = "it is too large for a face among the people around it"
+"""Why a face is filled that is larger than people are beside it."""
 CropSize = int | tuple[int, int]
 """Side of a square crop, or height and width, px."""
 
@@ -66,6 +68,8 @@ def drawing_order(
 ) -> list[Subject]:
     """Smallest (farthest) first, but after everybody who is known to stand behind; a face right after its last host.
 
+    What is too large for a face is filled before all others, so that people come to lie on the fill.
+
     Parameters
     ----------
     subjects : sequence of Subject
@@ -74,7 +78,8 @@ def drawing_order(
     hosts : mapping
         For a face's index, the bodies in whose region it lies.
     """
-    left = sorted((s for s in subjects if not hosts[s.index]), key=lambda s: (s.region.area, s.index))
+    alone = (s for s in subjects if not hosts[s.index])
+    left = sorted(alone, key=lambda s: (s.fill != TOO_LARGE, s.region.area, s.index))
     order: list[Subject] = []
     while left:
         waiting = {s.index for s in left}

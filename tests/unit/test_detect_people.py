@@ -14,7 +14,7 @@ from understudy.blend.silhouette import Outline, box_region
 from understudy.detect.base import Found
 from understudy.detect.hog_people import HogPeople
 from understudy.detect.passes import InPasses, Pass
-from understudy.detect.persons import Persons, join, match, only
+from understudy.detect.persons import Persons, join, match, only, too_large
 from understudy.detect.selfie import SelfieSegmenter
 from understudy.detect.yolox import YoloX, decode, split_batch
 from understudy.errors import ConfigError, InvalidInputError
@@ -222,6 +222,28 @@ def test_two_boxes_around_one_small_face_stay_two_people() -> None:
     bodies = Detections.bodies(np.array([[20, 0, 100, 200], [10, 10, 70, 200]]), np.array([0.9, 0.5]))
     found = join(Detections.faces(np.array([[50, 12, 65, 32]]), np.ones(1)), bodies)
     assert found.kind == (Kind.BODY, Kind.BODY, Kind.FACE)
+
+
+GIANT = np.array([[10, 0, 190, 200]], np.float32)
+
+
+@pytest.mark.parametrize(
+    ("others", "bodies", "confidence", "expected"),
+    [
+        ([[60, 40, 80, 60]], [[50, 30, 90, 150]], 0.4, True),  # a head with another one in it
+        ([[60, 40, 80, 60]], [[50, 30, 90, 150]], 0.95, False),  # but whatever is certain is a face
+        ([], [[50, 30, 90, 150]], 0.4, True),  # larger than a whole person in it
+        ([], [[50, 30, 190, 600]], 0.4, False),  # somebody taller behind
+        ([[150, 150, 270, 290]], [[300, 30, 340, 150]], 0.4, False),  # a face of the same size beside
+        ([[12, 2, 22, 12]], [[300, 30, 340, 150]], 0.4, False),  # somebody at the edge of the box
+        ([], [[300, 30, 340, 150]], 0.4, False),  # nobody around it
+    ],
+)
+def test_a_face_that_holds_other_heads_or_is_larger_than_people_around_it_is_too_large(
+    others: list[list[float]], bodies: list[list[float]], confidence: float, expected: bool
+) -> None:
+    boxes = (np.array(rows, np.float32).reshape(-1, 4) for rows in (others, bodies))
+    assert too_large(GIANT, np.array([confidence], np.float32), *boxes).tolist() == [expected]
 
 
 def test_nobody_is_joined_with_nobody() -> None:

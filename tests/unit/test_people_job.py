@@ -62,6 +62,11 @@ def test_the_user_s_boxes_are_faces_and_bodies_are_looked_for_all_the_same(portr
     faces = [found.xyxy[i].tolist() for i, kind in enumerate(found.kind) if kind is Kind.FACE]
     assert faces == box.tolist()
     assert Kind.BODY in found.kind
+    job.boxes_mode = "add"
+    (found,) = job.detect([job.decode(data, "scene.png")])
+    faces = [found.xyxy[i].tolist() for i, kind in enumerate(found.kind) if kind is Kind.FACE]
+    assert box[0].tolist() in faces
+    assert len(faces) == 2
 
 
 @pytest.mark.weights("centerface", "yolox_nano")

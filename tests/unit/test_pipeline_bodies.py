@@ -12,6 +12,7 @@ from tests.unit.test_pipeline import FixedDetector, NoiseGenerator, done, five_p
 
 from understudy.blend import laid_over
 from understudy.canvas import Canvas
+from understudy.detect.persons import join, only
 from understudy.generate.by_kind import ByKind
 from understudy.geometry import Region, crop_frame, cut_crop, in_window, share_of, united, without
 from understudy.guard import BodyGuard, FaceGuard, Reference
@@ -162,6 +163,38 @@ def test_a_face_without_a_body_is_replaced_as_ever() -> None:
     result = done(pipeline(generator=both()).replace([TALL], [found])[0])
     assert outcomes(result) == [(Kind.BODY, OutcomeKind.REPLACED), (Kind.FACE, OutcomeKind.REPLACED)]
     assert result.outcomes[0].subject != result.outcomes[1].subject
+
+
+def giant() -> Detections:
+    return Detections.faces(np.array([[5, 0, 185, 190]]), np.array([0.4]), five_points(95, 90, 150))
+
+
+def test_a_face_too_large_for_the_people_in_it_is_filled_and_they_are_drawn_on_top() -> None:
+    persons = people(Person(60, 170, 120), Person(130, 170, 120))
+    heads, wide = only(persons, Kind.FACE), giant()
+    boxes, points = (np.concatenate([getattr(d, name) for d in (heads, wide)]) for name in ("xyxy", "keypoints"))
+    found = join(Detections.faces(boxes, np.array([0.9, 0.9, 0.4]), points), only(persons, Kind.BODY))
+    generator = both()
+    result = done(pipeline(generator=generator).replace([TALL], [found])[0])
+    large = max(result.outcomes, key=lambda outcome: outcome.xyxy[2] - outcome.xyxy[0])
+    assert (large.kind, large.reason) == (OutcomeKind.FILLED, "it is too large for a face among the people around it")
+    assert [o.kind for o in result.outcomes if o is not large] == [OutcomeKind.REPLACED] * 4
+    assert len({c.context.tobytes() for c in generator.face.conditions}) == 2
+    assert result.native[120:160, 50:70].std() > 10  # a body's noise
+    assert result.native[185:188, 92:98].std() < 1  # and the fill between them
+    assert result.replace_mask[5:180, 90:100].all()
+
+
+def test_a_face_too_large_that_is_found_in_the_end_leaves_those_who_are_drawn() -> None:
+    persons = people(Person(60, 170, 120))
+    nobody = Detections.faces(np.zeros((0, 4)), np.zeros(0))
+    plain = done(pipeline(generator=both()).replace([TALL], [persons])[0])
+    scan = ResidualScan(FixedDetector(giant(), nobody))
+    result = done(pipeline(generator=both(), residual=scan).replace([TALL], [persons])[0])
+    assert result.outcomes[-1].found_by == "residual"
+    assert result.outcomes[-1].kind is OutcomeKind.FILLED
+    assert (result.native[plain.replace_mask] == plain.native[plain.replace_mask]).all()
+    assert result.replace_mask[20:170, 30:160].all()
 
 
 # who stands before whom

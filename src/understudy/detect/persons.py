@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 
 from understudy.detect.base import Detector, require_view
 from understudy.detect.overlap import box_area, intersection
-from understudy.types import BODY_KEYPOINTS, Detections, Kind, Silhouette
+from understudy.types import BODY_KEYPOINTS, FACE_KEYPOINTS, Detections, Kind, Silhouette
 
 LEAST_INSIDE = 0.6
 """Share of a face's box that must lie in the body's box."""
@@ -19,6 +19,13 @@ SAME_PERSON = 0.6
 """Share of the smaller of two such boxes that lies in the other."""
 LARGEST_FACE = 0.9
 """Longest side of a face over that of its body's box: a body of which little but the head is seen is still one."""
+
+AROUND = 0.3
+"""Share of the smaller of a face's and a body's box that lies in the other: such a body is around such a face."""
+INNER = 0.8
+"""Share of a face's width and height in which no other face has its middle."""
+CERTAIN = 0.9
+"""Confidence over which a face is one, whatever stands around it."""
 
 
 class Persons:
@@ -151,9 +158,51 @@ def fit(faces: NDArray[np.float32], bodies: NDArray[np.float32]) -> NDArray[np.f
     return np.where(possible, inside * placed * usual, 0.0)
 
 
+def too_large(
+    faces: NDArray[np.float32],
+    confidence: NDArray[np.float32],
+    others: NDArray[np.float32],
+    bodies: NDArray[np.float32],
+) -> NDArray[np.bool_]:
+    """Whether faces that belong to no body are absurdly large against the people around them.
+
+    A head holds no other head, and is no larger than a person who is seen with it. A real face may still be filled for
+    it (somebody in front whose body nobody found); it is never left out.
+
+    Parameters
+    ----------
+    faces : (N, 4) px
+        Of nobody's body.
+    confidence : (N,)
+        Faces of which the detector is surer than ``CERTAIN`` are never too large.
+    others : (M, 4) px
+        Faces of the bodies.
+    bodies : (K, 4) px
+
+    Returns
+    -------
+    (N,) bool
+    """
+    side = (faces[:, 2:] - faces[:, :2]).max(axis=1, initial=0)
+    middle = (others[:, :2] + others[:, 2:]) / 2
+    inner = (faces[:, None, 2:] - faces[:, None, :2]) * (1 - INNER) / 2
+    within = (middle > faces[:, None, :2] + inner) & (middle < faces[:, None, 2:] - inner)
+    smaller = (others[:, 2:] - others[:, :2]).max(axis=1, initial=0)[None, :] < 0.5 * side[:, None]
+    holds = (within.all(axis=2) & smaller).any(axis=1)
+    area = np.minimum(box_area(faces)[:, None], box_area(bodies)[None, :]).clip(1e-9)
+    around = intersection(faces, bodies) / area > AROUND  # (N, K)
+    longest = np.where(around, (bodies[:, 2:] - bodies[:, :2]).max(axis=1, initial=0)[None, :], 0).max(
+        axis=1, initial=0
+    )
+    dwarfs = around.any(axis=1) & (side > LARGEST_FACE * longest)
+    return np.asarray((holds | dwarfs) & (confidence < CERTAIN))
+
+
 def only(found: Detections, kind: Kind) -> Detections:
-    """The detections of one kind, each a subject of its own."""
-    return take(found, np.array([i for i, entry in enumerate(found.kind) if entry is kind], np.int64))
+    """The detections of one kind, each a subject of its own, with as many keypoints as the kind has."""
+    part = take(found, np.array([i for i, entry in enumerate(found.kind) if entry is kind], np.int64))
+    n = len(FACE_KEYPOINTS if kind is Kind.FACE else BODY_KEYPOINTS)
+    return replace(part, keypoints=part.keypoints[:, :n].copy(), visibility=part.visibility[:, :n].copy())
 
 
 def take(found: Detections, index: NDArray[np.int64]) -> Detections:

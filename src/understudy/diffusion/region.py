@@ -41,7 +41,8 @@ def region_box(mask: NDArray[np.bool_]) -> tuple[tuple[float, float, float, floa
     if mask.all():
         raise GenerationError("nothing is known around the person: the region cannot be told")
     own = _middle_part(mask)
-    half_w = _least_reach(own[height // 8 : -(height // 8)].any(axis=0))  # nearer to the border the picture may end
+    rows = own[height // 8 : -(height // 8)]
+    half_w = _least_reach(np.asarray(rows.any(axis=0)))  # nearer to the border the picture may end
     half_h = _least_reach(own[:, _about(width, half_w)].mean(axis=1) > SLIVER)
     half_w = _least_reach(own[_about(height, half_h)].mean(axis=0) > SLIVER)
     # one of the two is what the crop was scaled to; where both may be, something hangs on to the region
