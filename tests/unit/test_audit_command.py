@@ -113,3 +113,20 @@ def test_the_table_in_the_terminal_says_which_figures_are_not_independent() -> N
     lines = [line.rstrip() for line in console.export_text().splitlines() if line.startswith("rank1_rate")]
     assert lines[0].endswith("not independent")
     assert lines[1].endswith("10.0 %")
+
+
+def test_results_never_come_to_lie_among_the_pictures(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    for folder in ("before", "after"):
+        write(tmp_path / folder, {"a.png": draw(0)})
+    arguments = [f"before={tmp_path / 'before'}", f"after={tmp_path / 'after'}"]
+    assert main(["audit", *arguments, f"output={tmp_path / 'before'}"]) == 1
+    assert said(capsys) == f"understudy: output '{tmp_path / 'before'}' is the folder of before: give another one"
+    assert [path.name for path in (tmp_path / "before").iterdir()] == ["a.png"]
+
+
+def test_what_was_judged_is_no_null_edit(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    for folder in ("before", "after"):
+        write(tmp_path / folder, {"a.png": draw(0)})
+    after = tmp_path / "after"
+    assert main(["audit", f"before={tmp_path / 'before'}", f"after={after}", f"null={after}", "output=x"]) == 1
+    assert f"null and after are one folder, '{after}'" in said(capsys)

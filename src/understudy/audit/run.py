@@ -185,6 +185,10 @@ def open_collections(before: str, after: str, null: str | None) -> dict[str, Col
         found["null"] = open_collection(null, "null")
     if found["before"].root.resolve() == found["after"].root.resolve():
         raise InvalidInputError(f"before and after are one folder, {str(before)!r}: nothing can have changed in it")
+    if null is not None and found["null"].root.resolve() == found["after"].root.resolve():
+        raise InvalidInputError(
+            f"null and after are one folder, {str(null)!r}: every drift would be 0; give one with nothing replaced"
+        )
     return found
 
 

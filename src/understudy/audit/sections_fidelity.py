@@ -47,7 +47,7 @@ def residual_section(inputs: Inputs) -> Section:
         limit = change_limit(np.zeros(0) if study.null_change is None else study.null_change)
         attack, similarity, threshold = _recognition(inputs)
         if attack is None:
-            section.missing.append("residual faces: too few impostors for a threshold; judged by pixels alone")
+            section.missing.append("too few impostors for a threshold; judged by pixels alone")
         change = np.concatenate([study.change, study.second_change])
         extra = np.full(len(study.second_change), NAN)
         subjects = np.concatenate([inputs.subjects, 2 * study.n + 1 + np.arange(len(extra))])

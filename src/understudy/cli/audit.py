@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -77,6 +77,7 @@ def run(arguments: Sequence[str]) -> int:
         return 0
     folders = read(config, Audit, "audit")
     collections = open_collections(folders.before, folders.after, folders.null)
+    _refuse_pictures_folder(folders.output, collections.values())
     used = what_was_used(collections["after"].manifest)
     overrides = choose_where_here(choose_second(flags.overrides, used))
     settings = read(compose_config("audit", overrides, flags.config_folder), Audit, "audit")
@@ -95,6 +96,13 @@ def run(arguments: Sequence[str]) -> int:
     print(f"verdict: {found['verdict']} ({found['reason']})")
     print(f"results lie in {settings.output}{': open report.html' if settings.report.get('html', True) else ''}")
     return exit_code(result.gates)
+
+
+def _refuse_pictures_folder(output: str, collections: Iterable[Collection]) -> None:
+    """Results, with embeddings in ``.cache``, never come to lie among the pictures."""
+    for collection in collections:
+        if Path(output).resolve() == collection.root.resolve():
+            raise ConfigError(f"output {output!r} is the folder of {collection.role}: give another one")
 
 
 def _signing_key(settings: Audit) -> Any:

@@ -62,6 +62,9 @@ def merge(outputs: Sequence[str], target: str) -> str:
     return f"{n} inputs of {len(parts)} parts are joined; the tables lie in {target}"
 
 
+_MERGED = "the parts were merged before, or it is the output of a whole run, which needs no merging"
+
+
 def _owner(output: str) -> str:
     """The output folder that holds the pictures: that of a part's own folder is two levels up."""
     if address.is_address(output):
@@ -74,7 +77,7 @@ def _merge_here(parts: Sequence[Part], owners: Sequence[str], target: Path) -> i
     if any(address.is_address(owner) for owner in owners):
         raise ConfigError("parts at an address are merged there: leave output= out, or give that address")
     if (target / LEDGER_FILE).exists():
-        raise ConfigError(f"{printable(str(target))!r} holds a {LEDGER_FILE} already: they were merged before")
+        raise ConfigError(f"{printable(str(target))!r} holds a {LEDGER_FILE} already: {_MERGED}")
     if target.exists() and not (target / MARKER).exists() and any(target.iterdir()):
         raise ConfigError(
             f"output {printable(str(target))!r} is not empty and was not written by understudy: give another"
@@ -89,7 +92,7 @@ def _merge_remote(parts: Sequence[Part], owners: Sequence[str], target: str, sta
     if set(owners) != {target}:
         raise ConfigError("parts at an address are merged where they lie, and all of them must lie there")
     if address.exists(f"{target}/{LEDGER_FILE}"):
-        raise ConfigError(f"{printable(target)!r} holds a {LEDGER_FILE} already: they were merged before")
+        raise ConfigError(f"{printable(target)!r} holds a {LEDGER_FILE} already: {_MERGED}")
     folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="understudy-")))
     n = merge_parts(parts, folder, [""] * len(parts))
     store = RemoteStore(target)
