@@ -26,7 +26,7 @@ def test_near_the_edge_lies_what_lies_across_it() -> None:
     drawn = np.full((96, 96, 3), 120, np.uint8)
     made = continued(drawn, context, mask, np.zeros((96, 96), np.float32)).astype(int)
     row = made[21, 38:58, 0]
-    assert np.ptp(row) > 100
+    assert np.ptp(row) > 80
     assert np.corrcoef(row, stripes()[20, 38:58, 0])[0, 1] > 0.95
 
 

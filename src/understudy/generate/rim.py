@@ -8,6 +8,8 @@ from numpy.typing import NDArray
 
 _REACH = 0.035
 """Depth at which a mirrored pixel and what was drawn weigh alike, of the square root of the mask's area."""
+_UNLIKE = 40.0
+"""Grey levels between what lies across the edge and what was drawn from which on its structure does not suit."""
 _FINE = 0.03
 """Blur that parts fine structure from colour, of the same length."""
 
@@ -19,8 +21,9 @@ def continued(
 
     Each pixel takes the fine structure of the known one that lies as far outside the mask's edge as it lies inside;
     near the edge its colour too. Deeper in, colours are those that were drawn, whose own fine structure a small network
-    leaves soft. Outside the mask lies the context itself, so that a blender finds nothing to correct but where a face
-    meets the edge. No erased pixel is read.
+    leaves soft; where they are other ones than across the edge (hair drawn beside a lawn), no structure is taken.
+    Outside the mask lies the context itself, so that a blender finds nothing to correct but where a face meets the
+    edge. No erased pixel is read.
 
     Parameters
     ----------
@@ -36,7 +39,9 @@ def continued(
     mirrored, depth = _mirrored(context, mask)
     coarse = cv2.GaussianBlur(mirrored, (0, 0), _FINE * length)
     near = np.exp2(-depth / (_REACH * length)).astype(np.float32)[..., None]
-    textured = near * mirrored + (1 - near) * (drawn + mirrored - coarse)
+    off = np.abs(coarse - cv2.GaussianBlur(drawn, (0, 0), _FINE * length)).mean(axis=-1, keepdims=True)
+    alike = np.exp(-((off / _UNLIKE) ** 2))
+    textured = near * mirrored + (1 - near) * (drawn + alike * (mirrored - coarse))
     weight = (1 - shown).astype(np.float32)[..., None]
     mixed = drawn + weight * (textured - drawn)
     return np.asarray(np.clip(np.rint(mixed), 0, 255), np.uint8)
