@@ -480,3 +480,15 @@ def test_a_browser_shows_it_at_both_widths_without_complaint(page: bytes, tmp_pa
             style = "getComputedStyle(document.querySelector('.verdict')).borderLeftWidth"
             assert browser.evaluate(style) == "6px"  # the policy lets the style through
         assert len(browser.pdf()) > 10_000
+
+
+def test_groups_of_which_none_has_a_figure_get_no_plot() -> None:
+    small = {"group": "tone=dark", "n": 3, "value": None, "ci_low": None, "ci_high": None, "unit": "share"}
+    large = {**small, "n": 40, "value": 0.2, "ci_low": 0.1, "ci_high": 0.3}
+
+    def drawn(*members: dict[str, object]) -> bool:
+        plots = {"groups": {"rank1_rate, dlib": list(members)}}
+        return "(rank\u20111), dlib, by tone" in render_page(sign_report({**sample_audit(), "plots": plots})).decode()
+
+    assert drawn(small, {**large, "group": "tone=light"})
+    assert not drawn(small, {**small, "group": "tone=light"})

@@ -11,10 +11,12 @@ from numpy.typing import NDArray
 from tests.unit.audit_stand_ins import draw, stand_ins, write
 
 from understudy.audit.gates import Gate
+from understudy.audit.grouping import Grouping, by_group
 from understudy.audit.labels import LabelFormat
 from understudy.audit.resampling import Plan
 from understudy.audit.run import AuditJob, AuditResult, open_collections, run_audit
 from understudy.audit.sections import Options, Used
+from understudy.audit.sections_attributes import _fitting
 from understudy.audit.signing import sign_report
 from understudy.audit.table import Status
 from understudy.errors import InvalidInputError
@@ -217,3 +219,14 @@ def test_the_document_is_plain_json_that_holds_no_embedding_and_signs(before: Pa
     assert sum(counts) == N
     metrics = {row["metric"] for row in document["table"]}
     assert metrics <= set(document["how"]), metrics - set(document["how"])
+
+
+def test_a_small_group_keeps_its_count_and_a_large_one_that_nobody_read_has_none() -> None:
+    grouping = Grouping("tone", ("dark", "light"), np.array([0, 1, 1, 1]))
+    read = np.array([True, True, False, False])
+    kept = _fitting(grouping, np.arange(4), read, 2)
+    assert kept.index.tolist() == [0, -1, -1, -1]
+    assert [(v.name, v.n, v.value) for v in by_group(len, kept, np.arange(4), 2)] == [
+        ("dark", 1, None),
+        ("light", 0, None),
+    ]

@@ -323,6 +323,8 @@ def _group_plots(
         for grouped_by, part in _by_attribute(members).items():
             of = f", {spoken(attribute)}" if attribute else ""
             title = f"{words.title}{of}, by {spoken(grouped_by) if grouped_by else 'group'}"
+            if all(member.get("value") is None for member in part):
+                continue  # nothing to draw: the groups stand in the figures by group, with why they have none
             draw = partial(group_plot, title, part, write, everybody=row.get("value"), unit=unit, signed=words.signed)
             wanted.append((f"groups of {metric}", draw))
     return wanted

@@ -61,7 +61,7 @@ def _attribute(section: Section, inputs: Inputs, attribute: Attribute) -> None:
         )
         _plot_stages(section, attribute)
         return
-    groupings = [_fitting(g, inputs.subjects, valid) for g in inputs.groupings]
+    groupings = [_fitting(g, inputs.subjects, valid, inputs.options.minimum_n) for g in inputs.groupings]
     if info.kind == "numeric":
         section.findings += numeric_findings_by_group(
             readings, groupings, inputs.plan, unit=info.unit, minimum_n=inputs.options.minimum_n, status=status
@@ -82,12 +82,16 @@ def _valid(values: NDArray[np.generic], kind: str) -> NDArray[np.bool_]:
     return np.asarray(x >= 0 if kind == "categorical" else np.isfinite(x), np.bool_)
 
 
-def _fitting(grouping: Grouping, subjects: NDArray[np.int64], valid: NDArray[np.bool_]) -> Grouping:
-    """The grouping without groups of which fewer than two people were read: they are named, and have no figure."""
+def _fitting(grouping: Grouping, subjects: NDArray[np.int64], valid: NDArray[np.bool_], minimum_n: int) -> Grouping:
+    """The grouping without the rows of groups that are large enough, but of which fewer than two people were read.
+
+    They are named, and have no figure; groups that are too small keep their count.
+    """
     index = grouping.index.copy()
     for i in range(len(grouping.names)):
         members = index == i
-        if len(np.unique(subjects[members & valid])) < 2:
+        large = len(np.unique(subjects[members])) >= minimum_n
+        if large and len(np.unique(subjects[members & valid])) < 2:
             index[members] = -1
     return Grouping(grouping.attribute, grouping.names, index)
 
