@@ -41,6 +41,8 @@ from understudy.types import (
 
 _FILL_PX = 64
 """Side of the crop from which a fill takes its colour."""
+CERTAIN = 0.9
+"""Confidence of the first detector over which a face is one, whatever stands around it."""
 IN_A_FILL = "it lies in a body that is filled"
 HOSTED = 0.5
 """A face of whose region a larger share lies in a body's region is drawn after that body, on top of it."""
@@ -105,19 +107,29 @@ class Canvas:
         self.subjects.append(subject)
         return subject
 
-    def too_large(self, found: Detections, indices: Sequence[int]) -> dict[int, str]:
-        """Those of the detections that are faces too large for the people around them, with the reason for a fill."""
-        here = [s.xyxy for s in self.subjects if s.kind is Kind.BODY]
-        bodies = [*here, *(found.xyxy[i] for i in indices if found.kind[i] is Kind.BODY)]
-        joined = {int(found.subject_id[i]) for i in indices if found.kind[i] is Kind.BODY}
+    def too_large(self, found: Detections, indices: Sequence[int], found_by: str) -> dict[int, str]:
+        """Those of the detections that are faces too large for the people around them, with the reason for a fill.
+
+        A detector that is ``CERTAIN`` of a face in the picture as it was is believed.
+        """
         faces = [i for i in indices if found.kind[i] is Kind.FACE]
-        alone = [i for i in faces if not joined or int(found.subject_id[i]) not in joined]
-        if not bodies or not alone:
+        people: list[tuple[NDArray[np.float32], NDArray[np.float32] | None]] = []
+        for i in indices:
+            if found.kind[i] is Kind.BODY:
+                face = found.face_of(i)
+                people.append((found.xyxy[i], None if face is None else found.xyxy[face]))
+        drawn = {s.person: s.xyxy for s in self.subjects if s.kind is Kind.FACE and s.person is not None}
+        people += [(s.xyxy, drawn.get(s.person)) for s in self.subjects if s.kind is Kind.BODY]
+        joined = {int(found.subject_id[i]) for i in indices if found.kind[i] is Kind.BODY}
+        alone = [i for i in faces if int(found.subject_id[i]) not in joined]
+        if found_by == "primary":
+            alone = [i for i in alone if found.confidence[i] < CERTAIN]
+        if not people or not alone:
             return {}
-        others = [s.xyxy for s in self.subjects if s.kind is Kind.FACE]
-        others += [found.xyxy[i] for i in faces if i not in alone]
-        boxes = np.array(others, np.float32).reshape(-1, 4)
-        flags = too_large(found.xyxy[alone], found.confidence[alone], boxes, np.array(bodies, np.float32))
+        bodies, heads = np.array([body for body, _ in people]), [head for _, head in people]
+        sizes = np.array([0 if head is None else (head[2:] - head[:2]).max() for head in heads], np.float32)
+        others = np.array([head for head in heads if head is not None], np.float32).reshape(-1, 4)
+        flags = too_large(found.xyxy[alone], others, bodies, sizes)
         return {i: TOO_LARGE for i, flag in zip(alone, flags, strict=True) if flag}
 
     def _body_region(self, found: Detections, i: int) -> Region:

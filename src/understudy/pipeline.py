@@ -164,7 +164,7 @@ class Pipeline:
     ) -> list[Subject]:
         """Read what may travel from each person, then erase the union of all their masks."""
         first = len(canvas.subjects)
-        oversized = canvas.too_large(found, indices)
+        oversized = canvas.too_large(found, indices, found_by)
         for i in indices:
             attributes = self._read(canvas.source.view, found, i) if given is None else given[i]
             why = oversized.get(i, "") if fill is None else fill.get(i, oversized.get(i, ""))

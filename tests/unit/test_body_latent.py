@@ -10,12 +10,14 @@ import numpy as np
 import pytest
 from tests.tiny_body import STICK, make_tiny_body_model, people
 
+from understudy.attributes.skin_tone import ita_bin, measure_ita
 from understudy.diffusion.bodies import NOSE, compose, lay_person, wanted_person
 from understudy.diffusion.region import region_box
 from understudy.diffusion.surroundings import carry_on
 from understudy.errors import GenerationError, InvalidInputError, MissingWeightsError
 from understudy.generate.base import Generator, crop_shape
 from understudy.generate.body_latent import BodyLatent
+from understudy.generate.body_tone import skin_to
 from understudy.train.body_bank import body_bank
 from understudy.types import ERASED, Condition, Crop, Kind
 
@@ -164,6 +166,21 @@ def test_a_moved_picture_lies_where_its_place_says(tmp_path: Path) -> None:
     (x0, y0, x1, y1), box = bank.boxes[0], (columns.min(), rows.min(), columns.max() + 1, rows.max() + 1)
     (sx, sy), (dx, dy) = placed.scale, placed.move
     np.testing.assert_allclose(box, (sx * x0 + dx, sy * y0 + dy, sx * x1 + dx, sy * y1 + dy), atol=1.5)
+
+
+@pytest.mark.parametrize("tone", [0, 2, 4])
+def test_the_skin_of_a_laid_person_comes_into_the_wanted_bin_and_clothes_and_surroundings_stay(tone: int) -> None:
+    laid = np.full((HEIGHT, WIDTH, 3), (90, 110, 140), np.uint8)
+    cover = np.zeros((HEIGHT, WIDTH), bool)
+    cover[30:230, 34:94] = True
+    laid[30:90, 34:94], laid[90:230, 34:94] = (196, 150, 124), (40, 60, 160)  # a head, a blue coat
+    head = np.array([(64, 62), (72, 54), (56, 54)], np.float32)
+    made = skin_to(laid, cover, head, tone)
+    ita = measure_ita(made, np.array([46, 42, 82, 80]), np.zeros((5, 2)), np.zeros(5))
+    assert ita_bin(ita) == tone
+    assert (made[~cover] == laid[~cover]).all()
+    assert np.abs(made[95:, 40:90].astype(int) - laid[95:, 40:90]).max() <= 1
+    assert skin_to(laid, cover, head, None) is laid
 
 
 def test_surroundings_are_carried_on_from_known_pixels_alone() -> None:

@@ -228,22 +228,23 @@ GIANT = np.array([[10, 0, 190, 200]], np.float32)
 
 
 @pytest.mark.parametrize(
-    ("others", "bodies", "confidence", "expected"),
+    ("others", "bodies", "heads", "expected"),
     [
-        ([[60, 40, 80, 60]], [[50, 30, 90, 150]], 0.4, True),  # a head with another one in it
-        ([[60, 40, 80, 60]], [[50, 30, 90, 150]], 0.95, False),  # but whatever is certain is a face
-        ([], [[50, 30, 90, 150]], 0.4, True),  # larger than a whole person in it
-        ([], [[50, 30, 190, 600]], 0.4, False),  # somebody taller behind
-        ([[150, 150, 270, 290]], [[300, 30, 340, 150]], 0.4, False),  # a face of the same size beside
-        ([[12, 2, 22, 12]], [[300, 30, 340, 150]], 0.4, False),  # somebody at the edge of the box
-        ([], [[300, 30, 340, 150]], 0.4, False),  # nobody around it
+        ([[60, 40, 80, 60]], [[50, 30, 90, 150]], [20], True),  # a head with another one in it
+        ([], [[50, 30, 90, 150]], [0], True),  # larger than a whole person in it
+        ([], [[50, 30, 190, 600]], [0], False),  # somebody taller behind
+        ([[195, 0, 255, 60]], [[100, 0, 300, 500]], [60], True),  # three times as large as the head beside it
+        ([[195, 0, 315, 120]], [[100, 0, 300, 500]], [120], False),  # somebody nearer than the one beside
+        ([[150, 150, 270, 290]], [[300, 30, 340, 150]], [140], False),  # a face of about the same size
+        ([[12, 2, 22, 12]], [[300, 30, 340, 150]], [10], False),  # somebody at the edge of the box
+        ([], [[300, 30, 340, 150]], [0], False),  # nobody around it
     ],
 )
-def test_a_face_that_holds_other_heads_or_is_larger_than_people_around_it_is_too_large(
-    others: list[list[float]], bodies: list[list[float]], confidence: float, expected: bool
+def test_a_face_that_holds_other_heads_or_dwarfs_the_people_around_it_is_too_large(
+    others: list[list[float]], bodies: list[list[float]], heads: list[float], expected: bool
 ) -> None:
     boxes = (np.array(rows, np.float32).reshape(-1, 4) for rows in (others, bodies))
-    assert too_large(GIANT, np.array([confidence], np.float32), *boxes).tolist() == [expected]
+    assert too_large(GIANT, *boxes, np.array(heads, np.float32)).tolist() == [expected]
 
 
 def test_nobody_is_joined_with_nobody() -> None:

@@ -24,8 +24,8 @@ AROUND = 0.3
 """Share of the smaller of a face's and a body's box that lies in the other: such a body is around such a face."""
 INNER = 0.8
 """Share of a face's width and height in which no other face has its middle."""
-CERTAIN = 0.9
-"""Confidence over which a face is one, whatever stands around it."""
+LARGER_HEAD = 2.0
+"""Size of a face over that of another, from which on one of both is none."""
 
 
 class Persons:
@@ -159,25 +159,22 @@ def fit(faces: NDArray[np.float32], bodies: NDArray[np.float32]) -> NDArray[np.f
 
 
 def too_large(
-    faces: NDArray[np.float32],
-    confidence: NDArray[np.float32],
-    others: NDArray[np.float32],
-    bodies: NDArray[np.float32],
+    faces: NDArray[np.float32], others: NDArray[np.float32], bodies: NDArray[np.float32], heads: NDArray[np.float32]
 ) -> NDArray[np.bool_]:
     """Whether faces that belong to no body are absurdly large against the people around them.
 
-    A head holds no other head, and is no larger than a person who is seen with it. A real face may still be filled for
-    it (somebody in front whose body nobody found); it is never left out.
+    A head holds no other head, and is neither twice as large as the heads of the people whom it meets nor larger than
+    they are. A real face (in front, of somebody whose body nobody found) may be filled for it; it is never left out.
 
     Parameters
     ----------
     faces : (N, 4) px
         Of nobody's body.
-    confidence : (N,)
-        Faces of which the detector is surer than ``CERTAIN`` are never too large.
     others : (M, 4) px
         Faces of the bodies.
     bodies : (K, 4) px
+    heads : (K,) px
+        Longer side of each body's own face; 0 where it has none.
 
     Returns
     -------
@@ -187,15 +184,15 @@ def too_large(
     middle = (others[:, :2] + others[:, 2:]) / 2
     inner = (faces[:, None, 2:] - faces[:, None, :2]) * (1 - INNER) / 2
     within = (middle > faces[:, None, :2] + inner) & (middle < faces[:, None, 2:] - inner)
-    smaller = (others[:, 2:] - others[:, :2]).max(axis=1, initial=0)[None, :] < 0.5 * side[:, None]
+    smaller = (others[:, 2:] - others[:, :2]).max(axis=1, initial=0)[None, :] < side[:, None] / LARGER_HEAD
     holds = (within.all(axis=2) & smaller).any(axis=1)
     area = np.minimum(box_area(faces)[:, None], box_area(bodies)[None, :]).clip(1e-9)
     around = intersection(faces, bodies) / area > AROUND  # (N, K)
-    longest = np.where(around, (bodies[:, 2:] - bodies[:, :2]).max(axis=1, initial=0)[None, :], 0).max(
-        axis=1, initial=0
+    own = np.where(
+        heads > 0, LARGER_HEAD * heads, LARGEST_FACE * (bodies[:, 2:] - bodies[:, :2]).max(axis=1, initial=0)
     )
-    dwarfs = around.any(axis=1) & (side > LARGEST_FACE * longest)
-    return np.asarray((holds | dwarfs) & (confidence < CERTAIN))
+    limit = np.where(around, own[None, :], 0).max(axis=1, initial=0)
+    return np.asarray(holds | (around.any(axis=1) & (side > limit)))
 
 
 def only(found: Detections, kind: Kind) -> Detections:

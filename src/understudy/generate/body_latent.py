@@ -16,6 +16,7 @@ from understudy.diffusion.networks import Networks, pixels_from_network, pixels_
 from understudy.diffusion.reference import transfer_detail
 from understudy.diffusion.sampler import sample
 from understudy.errors import GenerationError, InvalidInputError
+from understudy.generate.body_tone import skin_to
 from understudy.generate.latent import ONNX_PARTS, OnnxNetworks, onnx_path
 from understudy.runtime.onnx import CPU
 from understudy.seeding import standard_normal
@@ -118,7 +119,11 @@ class BodyLatent:
         )
         index, mirror, placed = self._bank.draw(seed, wanted)
         colours, share = lay_person(self._bank.picture(index, mirror), placed, *shape[:2])
-        return compose(condition.context, condition.replace_mask, colours, share)
+        laid, cover = compose(condition.context, condition.replace_mask, colours, share)
+        points, shown, _ = self._bank.points(index, mirror)
+        if not shown[:3].all():
+            return laid, cover
+        return skin_to(laid, cover, points[:3] * np.array(placed.scale) + np.array(placed.move), told.skin_tone), cover
 
     def _one(self, condition: Condition, seed: int) -> Generated:
         laid, cover = self.lay(condition, seed)
