@@ -3,8 +3,8 @@
     python scripts/tag_references.py MODEL PICTURES OUTPUT.npz [--contexts 3] [--limit 150]
 
 A reference is rendered of somebody of 30 who smiles; what an observer sees in a finished picture may be another age
-and a stern mouth. The policy reads people with the probe, so a reference is tagged with what the same probe reads of it,
-the mean over several pictures whose pose it suits. Those pictures must be renders, or such that may be used for choosing.
+and a stern mouth. The policy reads people with the probe, so a reference is tagged with what the same probe reads of
+it, the mean over several pictures whose pose it suits. Those pictures must be renders, or may be used for choosing.
 """
 
 from __future__ import annotations
