@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from understudy.cli.main import main
-from understudy.config.build import build_job, fingerprint, job_from_overrides, weight_digests
+from understudy.config.build import build_job, choose_residual, fingerprint, job_from_overrides, weight_digests
 from understudy.config.compose import compose_config
 from understudy.config.read import read_anonymize
 from understudy.config.used import OF_BODIES
@@ -157,6 +157,16 @@ def test_detect_lists_people_with_their_bodies_and_faces(
     with pytest.raises(InvalidInputError, match="target=body` looks for no faces"):
         read_boxes(tmp_path / "body.jsonl")
     assert f"{len(both['people'])} people ({len(both['bodies'])} bodies and" in capsys.readouterr().out
+
+
+def test_a_second_look_for_bodies_is_taken_by_default_where_bodies_are_targets_and_opencv_can(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    assert "body_residual=hog_people" in choose_residual(["target=both"])
+    assert "body_residual=hog_people" not in choose_residual([])
+    assert choose_residual(["target=body", "body_residual=none"]).count("body_residual=hog_people") == 0
+    monkeypatch.delattr("cv2.HOGDescriptor")
+    assert "body_residual=hog_people" not in choose_residual(["target=both"])
 
 
 def test_a_target_that_is_none_is_refused() -> None:

@@ -23,6 +23,7 @@ from understudy.config.schema import Anonymize, Component, Detect
 from understudy.config.used import obscures, unused_parts, used_settings
 from understudy.detect.base import Detector
 from understudy.detect.boxes import Frame, read_boxes
+from understudy.detect.hog_people import has_hog_people
 from understudy.detect.mtcnn_networks import PARTS as MTCNN_WEIGHTS
 from understudy.detect.persons import Persons
 from understudy.detect.selfie import WEIGHTS as SELFIE
@@ -46,15 +47,20 @@ def choose_residual(overrides: Sequence[str]) -> list[str]:
     """The overrides with the residual detector of this installation, unless they choose one.
 
     MTCNN where its weights are on this machine (and it is not the detector itself), else dlib's HOG detector. Where
-    bodies are replaced, people get masks if the segmenter's weights are on this machine.
+    bodies are replaced, people get masks if the segmenter's weights are on this machine, and OpenCV's pedestrian
+    detector looks for whom the first one missed, where this OpenCV has it. (Keypoint R-CNN finds more, but takes
+    seconds for a picture without an accelerator: it is for the user to choose.)
     """
     chosen = {override.lstrip("+").partition("=")[0] for override in overrides}
     more: list[str] = []
     if "residual" not in chosen:
         free = "detector=mtcnn" not in overrides and all(is_here(name) for name in MTCNN_WEIGHTS)
         more.append("residual=mtcnn" if free else "residual=dlib_hog")
-    if "people" not in chosen and {"target=body", "target=both"} & set(overrides) and is_here(SELFIE):
-        more.append("people=masks")
+    if {"target=body", "target=both"} & set(overrides):
+        if "people" not in chosen and is_here(SELFIE):
+            more.append("people=masks")
+        if "body_residual" not in chosen and has_hog_people():
+            more.append("body_residual=hog_people")
     return [*overrides, *more]
 
 

@@ -23,6 +23,11 @@ _MARGIN = 0.1
 """Its windows show the person with this share of the height above, and below, and about twice that at the sides."""
 
 
+def has_hog_people() -> bool:
+    """Whether this OpenCV has the detector."""
+    return hasattr(cv2, "HOGDescriptor")
+
+
 class HogPeople:
     """OpenCV's default people detector.
 
@@ -47,7 +52,7 @@ class HogPeople:
     def __init__(self, *, threshold: float = 0.5, max_pixels: int = 600_000, nms_iou: float = 0.4) -> None:
         if max_pixels < 1:
             raise InvalidInputError(f"max_pixels must be 1 or more, got {max_pixels}")
-        if not hasattr(cv2, "HOGDescriptor"):
+        if not has_hog_people():
             raise MissingExtraError(
                 f"OpenCV {cv2.__version__} has no people detector (HOGDescriptor): install OpenCV 4"
             )
