@@ -20,7 +20,7 @@ from PIL import Image
 from tests import chromium
 from tests.audit_sample import NASTY, sample_audit
 
-from understudy.audit.plots import number, percent, ticks
+from understudy.audit.plots import WIDTH, number, percent, ticks
 from understudy.audit.plots_curve import cmc_plot, roc_plot
 from understudy.audit.plots_distribution import distribution_plot
 from understudy.audit.plots_dots import group_plot
@@ -492,3 +492,12 @@ def test_groups_of_which_none_has_a_figure_get_no_plot() -> None:
 
     assert drawn(small, {**large, "group": "tone=light"})
     assert not drawn(small, {**small, "group": "tone=light"})
+
+
+@pytest.mark.parametrize("names", [["under 13", "13 to 29", "30 to 44", "45 to 59", "60 and over"], ["no", "yes"]])
+def test_slanted_names_end_within_the_plot(names: list[str]) -> None:
+    plot = transition_plot("age", {"categories": names, "counts": np.eye(len(names)).tolist()})
+    assert plot is not None
+    starts = [float(x) for x in re.findall(r'x="([\d.]+)"[^>]*rotate', plot.svg)]
+    assert len(starts) == len(names)
+    assert all(x + 5.2 * len(name) <= WIDTH + 0.1 for x, name in zip(starts, names, strict=True))

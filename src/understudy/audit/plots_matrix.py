@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -13,6 +13,8 @@ from understudy.errors import InvalidInputError
 _LEFT = 104
 _TOP = 74
 _MOST_WITH_TEXT = 12
+_PX_PER_CHARACTER = 5.2
+"""How far to the right a character of a slanted name reaches, at most."""
 
 
 def transition_plot(attribute: str, data: Mapping[str, Any]) -> Plot | None:
@@ -38,7 +40,7 @@ def transition_plot(attribute: str, data: Mapping[str, Any]) -> Plot | None:
         return None
     totals = counts.sum(axis=1)
     shares = np.divide(counts, totals[:, None], out=np.zeros_like(counts), where=totals[:, None] > 0)
-    width = (WIDTH - _LEFT - 2) / len(names)
+    width = (WIDTH - _LEFT - _right(names)) / len(names)
     height = float(np.clip(width, 18, 34))
     canvas = Canvas(_TOP + height * len(names) + 4)
     canvas.text(_LEFT - 8, 14, "before \u2193", "legend", "end")
@@ -70,6 +72,15 @@ def transition_plot(attribute: str, data: Mapping[str, Any]) -> Plot | None:
     return canvas.plot(
         f"What became of each category of {attribute}", description, ["before \\ after", *names], rows, note
     )
+
+
+def _right(names: Sequence[str]) -> float:
+    """What is left free at the right for the slanted names of the last columns, px."""
+    whole, needed = WIDTH - _LEFT, [2.0]
+    for k, name in enumerate(names):
+        share = (len(names) - k - 0.5) / len(names)  # of the columns' width, from the name's start to their end
+        needed.append((_PX_PER_CHARACTER * len(shorten(name, 11)) - whole * share) / (1 - share))
+    return max(needed)
 
 
 def _cell(count: float, share: float) -> str:
