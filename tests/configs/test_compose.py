@@ -194,3 +194,10 @@ def test_the_residual_detector_follows_from_what_is_installed(monkeypatch: pytes
     monkeypatch.setattr("understudy.config.build.is_here", lambda name: True)
     assert choose_residual([]) == ["residual=mtcnn"]
     assert choose_residual(["detector=mtcnn"]) == ["detector=mtcnn", "residual=dlib_hog"]
+
+
+def test_several_values_without_a_sweep_are_told_what_makes_one() -> None:
+    with pytest.raises(ConfigError, match=r"^generator names several values, fill,blur: -m runs each of them"):
+        compose_config("anonymize", ["input=a", "output=b", "generator=fill,blur"])
+    with pytest.raises(ConfigError, match=r"^detector names several values, a,b: detector=\[a,b\] is a list"):
+        compose_config("detect", ["input=a", "output=b", "detector=a,b"])

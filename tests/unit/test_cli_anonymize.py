@@ -238,6 +238,15 @@ def test_the_demo_writes_pictures_and_a_sheet_and_runs_again(
     assert str(Path("understudy-demo", "after")) in out
 
 
+def test_the_demos_settings_are_printed_and_nothing_is_run(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    assert main(["demo", "--cfg", "job", "seed=5"]) == 0
+    assert "\nseed: 5\n" in capsys.readouterr().out
+    assert list(tmp_path.iterdir()) == []
+
+
 def test_the_demo_takes_no_input_of_its_own(capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["demo", "input=x"]) == 1
     assert "demo chooses input and output itself" in capsys.readouterr().err

@@ -17,7 +17,7 @@ from understudy.cli.anonymize import anonymize, describe
 from understudy.config.build import choose_residual
 from understudy.config.compose import compose_config, read_flags
 from understudy.config.locations import portraits
-from understudy.config.read import read_anonymize
+from understudy.config.read import as_text, read_anonymize
 from understudy.errors import ConfigError
 from understudy.imaging import decode, write_atomic
 
@@ -43,12 +43,16 @@ def run(arguments: Sequence[str]) -> int:
         raise ConfigError("demo chooses input and output itself; use `understudy anonymize` for your own pictures")
     root = Path(FOLDER)
     before, after = root / "before", root / "after"
+    # made anew each time, so that a change of settings or weights needs no word
+    overrides = [f"input={before}", f"output={after}", "resume=restart", *flags.overrides]
+    config = compose_config("anonymize", choose_residual(overrides), flags.config_folder)
+    if flags.print_config:
+        print(as_text(config), end="")
+        return 0
     before.mkdir(parents=True, exist_ok=True)
     for portrait in portraits():
         shutil.copyfile(portrait, before / portrait.name)
-    # made anew each time, so that a change of settings or weights needs no word
-    overrides = [f"input={before}", f"output={after}", "resume=restart", *flags.overrides]
-    settings = read_anonymize(compose_config("anonymize", choose_residual(overrides), flags.config_folder))
+    settings = read_anonymize(config)
     summary = anonymize(settings)
     print(describe(summary, str(after)))
     for record in read_table(after, "regions"):

@@ -36,6 +36,7 @@ _NOISE = re.compile(
 )
 _UNKNOWN_KEY = re.compile(r"Key '([^']+)' (?:is )?not in")
 _UNKNOWN_CHOICE = re.compile(r"Could not find '([^/']+)/([^']+)' Available options in '[^']+': (.*)")
+_SEVERAL_VALUES = re.compile(r"Ambiguous value for argument '([^']+)'")
 _BEFORE_INTERPOLATION = re.compile(r"(\\*)\$\{")
 _BACKSLASHES_AT_END = re.compile(r"(\\*)\Z")
 _BACKSLASHES_BEFORE_QUOTE = re.compile(r"(\\*)'")
@@ -186,6 +187,12 @@ def _plain(error: Exception, name: str) -> str:
     choice = _UNKNOWN_CHOICE.search(text)
     if choice:
         return f"{choice[1]}={choice[2]} is not known: choose from {', '.join(choice[3].split())}"
+    several = _SEVERAL_VALUES.search(text)
+    if several:
+        key, _, values = several[1].partition("=")
+        sweeps = "-m runs each of them (understudy anonymize -m ...), " if name == "anonymize" else ""
+        other = f"{key}=[{values}] is a list, and \"{key}='{values}'\" is one text"
+        return f"{key} names several values, {values}: {sweeps}{other}"
     key = str(getattr(error, "full_key", None) or "")
     return f"{key}: {text}" if key and key not in text else text
 
