@@ -43,6 +43,8 @@ _FILL_PX = 64
 """Side of the crop from which a fill takes its colour."""
 CERTAIN = 0.9
 """Confidence of the first detector over which a face is one, whatever stands around it."""
+LARGEST_ROLL_DEG = 45.0
+"""A face that is rolled by more is left as it was drawn with its body, whose head is upright."""
 IN_A_FILL = "it lies in a body that is filled"
 HOSTED = 0.5
 """A face of whose region a larger share lies in a body's region is drawn after that body, on top of it."""
@@ -119,7 +121,8 @@ class Canvas:
                 face = found.face_of(i)
                 people.append((found.xyxy[i], None if face is None else found.xyxy[face]))
         drawn = {s.person: s.xyxy for s in self.subjects if s.kind is Kind.FACE and s.person is not None}
-        people += [(s.xyxy, drawn.get(s.person)) for s in self.subjects if s.kind is Kind.BODY]
+        here = [s for s in self.subjects if s.kind is Kind.BODY]
+        people += [(s.xyxy, None if s.person is None else drawn.get(s.person)) for s in here]
         joined = {int(found.subject_id[i]) for i in indices if found.kind[i] is Kind.BODY}
         alone = [i for i in faces if int(found.subject_id[i]) not in joined]
         if found_by == "primary":
@@ -153,6 +156,11 @@ class Canvas:
         hosts = {s.index for s in self.hosts(subject)}
         drawn = [index for index in self.outcomes if index in hosts]
         return self.outcomes[drawn[-1]].kind if drawn else None
+
+    def off_upright_deg(self, subject: Subject) -> float:
+        """By how much a face is rolled against the head of the body that was drawn around it; 0 where there is none."""
+        drawn = self.host_outcome(subject) is OutcomeKind.REPLACED
+        return abs(subject.shape.roll_deg) if drawn else 0.0
 
     def separate(self) -> None:
         """Find out who stands before whom, and take the heads of others out of each body's region.

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from understudy.attributes.policy import AttributePolicy
 from understudy.blend import MembraneBlender, laid_over
 from understudy.candidate import Candidate
-from understudy.canvas import IN_A_FILL, Canvas
+from understudy.canvas import IN_A_FILL, LARGEST_ROLL_DEG, Canvas
 from understudy.detect.base import Detector
 from understudy.errors import GenerationError, InvalidInputError, MemoryLimitError, RefusedImageError, UnderstudyError
 from understudy.generate.base import Generator, Obscurer, crop_shape
@@ -266,13 +266,16 @@ class Pipeline:
         """The ladder: candidate, next seed, ..., fill."""
         waiting = []
         for candidate in candidates:
-            side = candidate.subject.size_px
+            side, roll = candidate.subject.size_px, candidate.canvas.off_upright_deg(candidate.subject)
             if candidate.subject.fill:
                 self._fill(candidate.canvas, candidate.subject, candidate.subject.fill, 0, {})
             elif candidate.canvas.host_outcome(candidate.subject) is OutcomeKind.FILLED:
                 self._fill(candidate.canvas, candidate.subject, IN_A_FILL, 0, {})
             elif side < generator.min_face_px:
                 candidate.reason = f"too small for the generator: {side:.1f} px under {generator.min_face_px:.0f} px"
+                self._last_rung(candidate, 0)
+            elif roll > LARGEST_ROLL_DEG:
+                candidate.reason = f"rolled by {roll:.0f} degrees, and the head of its body is upright"
                 self._last_rung(candidate, 0)
             else:
                 waiting.append(candidate)

@@ -8,6 +8,7 @@ from pathlib import Path
 import cv2
 import numpy as np
 import pytest
+from tests.people_scenes import Person, crowd, people
 
 from understudy.cli.main import main
 from understudy.config.build import build_job, choose_residual, fingerprint, job_from_overrides, weight_digests
@@ -18,7 +19,7 @@ from understudy.detect.base import Found
 from understudy.detect.boxes import UserBoxes, read_boxes
 from understudy.errors import ConfigError, InvalidInputError, UnderstudyError
 from understudy.generate.by_kind import ByKind
-from understudy.types import AnonymizedImage, Kind
+from understudy.types import AnonymizedImage, Kind, OutcomeKind
 
 FILL = ["target=both", "generator=fill", "body_generator=fill", "attributes=nothing", "people=default"]
 
@@ -49,6 +50,51 @@ def test_a_portrait_beside_a_mannequin_and_a_dog_is_filled_whole_and_everybody_h
     x0, y0, x1, y1 = (int(v) for v in found.xyxy[body])
     assert result.replace_mask[y0 + 20 : y1 - 20, x0 + 20 : x1 - 20].all()
     assert (result.native[~result.replace_mask] == source.native[~result.replace_mask]).all()
+
+
+def company(portraits: tuple[Path, ...]) -> bytes:
+    """The scene with somebody before the person, and somebody whom the picture's edge cuts."""
+    picture = cv2.imdecode(np.frombuffer(scene(portraits[0]), np.uint8), cv2.IMREAD_COLOR)
+    other = cv2.resize(cv2.imread(str(portraits[-1])), (260, 260), interpolation=cv2.INTER_AREA)
+    picture[160:420, 250:510] = other
+    picture[160:420, 780:900] = other[:, :120]
+    return bytes(cv2.imencode(".png", picture)[1])
+
+
+@pytest.mark.weights("centerface", "yolox_nano")
+def test_people_who_overlap_or_are_cut_a_mannequin_and_a_dog_come_out_of_the_embedded_generators_with_outcomes(
+    portrait_paths: tuple[Path, ...],
+) -> None:
+    job = job_from_overrides(["target=both", "people=default", "residual=none", "n_attempts=1", "guard=none"])
+    source = job.decode(company(portrait_paths), "company.png")
+    (found,) = job.detect([source])
+    (result,) = job.replace([source], [found])
+    assert isinstance(result, AnonymizedImage)
+    assert len(result.outcomes) >= len(found) >= 4
+    assert {outcome.region for outcome in result.outcomes} == set(range(len(result.outcomes)))
+    tall = [o for o in result.outcomes if o.detected_as is Kind.BODY and o.xyxy[3] - o.xyxy[1] >= 96]
+    assert len(tall) >= 2
+    assert [outcome.kind for outcome in tall] == [OutcomeKind.REPLACED] * len(tall)
+    assert (result.native[~result.replace_mask] == source.native[~result.replace_mask]).all()
+    assert (result.native != source.native).any(axis=2)[result.replace_mask].mean() > 0.95
+
+
+@pytest.mark.slow
+@pytest.mark.weights("centerface", "yolox_nano")
+def test_a_crowd_of_fifty_with_somebody_of_12_px_has_outcomes_and_most_who_are_not_small_are_replaced() -> None:
+    job = job_from_overrides(["target=both", "people=default", "residual=none", "body_residual=none", "guard=none"])
+    noise = np.random.default_rng(0).integers(60, 200, (30, 48, 3), dtype=np.uint8)
+    street = cv2.resize(noise, (960, 640), interpolation=cv2.INTER_CUBIC)
+    source = job.decode(bytes(cv2.imencode(".png", street)[1]), "street.png")
+    found = people(*crowd(49, 960, 640), Person(30, 40, 12, face=False))
+    (result,) = job.replace([source], [found])
+    assert isinstance(result, AnonymizedImage)
+    assert len(result.outcomes) == len(found)
+    bodies = [outcome for outcome in result.outcomes if outcome.detected_as is Kind.BODY]
+    (tiny,) = [o for o in bodies if o.xyxy[3] - o.xyxy[1] < 13]
+    assert (len(bodies), tiny.kind) == (50, OutcomeKind.FILLED)
+    tall = [outcome.kind for outcome in bodies if outcome.xyxy[3] - outcome.xyxy[1] >= 96]
+    assert tall.count(OutcomeKind.REPLACED) >= 0.8 * len(tall)
 
 
 @pytest.mark.weights("centerface", "yolox_nano")

@@ -110,6 +110,19 @@ def test_a_face_too_small_for_the_face_generator_stays_as_its_body_was_drawn() -
     assert not (drawn == ERASED).all(axis=2).any()
 
 
+def test_a_face_that_is_rolled_stays_as_its_body_was_drawn_and_one_without_a_body_is_generated() -> None:
+    found = people(Person(80, 190, 170))
+    points = found.keypoints.copy()
+    middle = found.xyxy[1].reshape(2, 2).mean(axis=0)
+    points[1, :5] = (points[1, :5] - middle)[:, ::-1] * (-1, 1) + middle  # a quarter turn
+    turned = replace(found, keypoints=points)
+    _, face = done(pipeline(generator=both()).replace([TALL], [turned])[0]).outcomes
+    assert (face.kind, face.attempts) == (OutcomeKind.REPLACED, 0)
+    assert "rolled by 90 degrees, and the head of its body is upright" in face.reason
+    (alone,) = done(pipeline(generator=both()).replace([TALL], [only(turned, Kind.FACE)])[0]).outcomes
+    assert (alone.kind, alone.attempts) == (OutcomeKind.REPLACED, 1)
+
+
 def test_where_the_generator_cannot_do_a_person_body_and_face_are_filled() -> None:
     found = people(Person(80, 190, 170))
     result = done(pipeline(generator=both(Raising())).replace([TALL], [found])[0])
