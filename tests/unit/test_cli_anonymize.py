@@ -79,7 +79,9 @@ def test_every_face_gets_an_outcome_and_the_exit_code_is_0(
         "astronaut.png": "filled",
         "grace_hopper.jpg": "filled",
     }
-    assert "2 done" in capsys.readouterr().out
+    said = capsys.readouterr().out
+    assert "2 done" in said
+    assert "filled: why stands in the table of regions, under reason" in said
 
 
 def test_the_run_file_tells_settings_versions_weights_and_providers(pictures: Path, tmp_path: Path) -> None:

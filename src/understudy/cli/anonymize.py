@@ -201,6 +201,8 @@ def describe(summary: RunSummary, output: str, noun: str = "faces") -> str:
         f"time:   {summary.elapsed_s:.1f} s" + (f", {summary.rate:.2f} inputs a second" if summary.rate else ""),
         *(f"{status}: {image_id}: {error}" for image_id, status, error in summary.failures),
     ]
+    if summary.outcomes["filled"]:
+        lines.append("filled: why stands in the table of regions, under reason")
     if summary.n_bad > len(summary.failures):
         lines.append(f"... and {summary.n_bad - len(summary.failures)} more: see the table of images")
     return "\n".join([*lines, f"results lie in {output}"])
