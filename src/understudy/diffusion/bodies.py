@@ -29,6 +29,8 @@ TAG_COSTS = (0.12, 0.03, 0.08)
 """Of one bin's difference in skin tone, age group and perceived gender expression."""
 CLOSEST = 6.0
 """Largest scale over that at which a picture ends where the region does: of a close-up little but the head is seen."""
+OVER = 1.2
+"""Of what a region's edge would cut off at the sides, besides what any shift costs."""
 SITTING_COSTS = (0.6, 0.2)
 """Of somebody who sits, in a box under 0.65 as wide as high, and in a wider one: nobody brings a chair."""
 NEARLY = 0.2
@@ -223,6 +225,7 @@ def _by_face(
     left, right = own[0] - box[0], box[2] - own[0]
     width_off = abs(np.log(max(scale * (left + right), 1.0) / wide))
     shift = abs((goal[0] - scale * left) - x0) + abs((goal[0] + scale * right) - x1)
+    shift += OVER * (max(x0 - (goal[0] - scale * left), 0.0) + max((goal[0] + scale * right) - x1, 0.0))
     blurred = np.log(max(scale / 1.3, 1.0))
     cost = hidden + 1.2 * missing + 0.25 * reach + 0.5 * width_off + 0.7 * shift / wide + 0.8 * turned + blurred
     return Placed(cost, (scale, scale), (float(goal[0] - scale * own[0]), float(goal[1] - scale * own[1])))
