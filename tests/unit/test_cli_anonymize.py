@@ -303,6 +303,11 @@ def test_a_folder_without_pictures_is_said_and_ends_with_0(tmp_path: Path, capsy
     said = capsys.readouterr()
     assert f"nothing was done: there is no file in '{folder}'" in said.err
     assert "a second" not in said.out
+    redacted = ["logs.format=json", "logs.redact=true"]
+    assert main(["anonymize", f"input={folder}", f"output={tmp_path / 'out'}", *FAST, *redacted]) == 0
+    lines = [json.loads(line) for line in capsys.readouterr().err.splitlines()]
+    assert [line["event"] for line in lines[-2:]] == ["warning", "end"]
+    assert "no file in '<input>'" in lines[-2]["message"]
     (folder / "notes.txt").write_text("x")
     assert main(["anonymize", f"input={folder}", f"output={tmp_path / 'out'}", *FAST]) == 0
     assert f"no picture or film is among the 1 file(s) of '{folder}'" in capsys.readouterr().err

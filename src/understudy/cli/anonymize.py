@@ -160,9 +160,9 @@ def _anonymize(settings: Anonymize, runner: Runner, inputs: Inputs, shard: Shard
         finally:
             if metrics is not None:
                 metrics.end()
-    said.end(summary)
     if summary.n_inputs == summary.counts[Status.SKIPPED] and shard is None:
-        said.warn(_nothing_done(summary, root.get("input", "input")))
+        said.warn(_nothing_done(summary, printable(shown_root(inputs))))
+    said.end(summary)
     return summary
 
 
