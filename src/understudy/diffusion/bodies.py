@@ -29,6 +29,8 @@ TAG_COSTS = (0.12, 0.03, 0.08)
 """Of one bin's difference in skin tone, age group and perceived gender expression."""
 CLOSEST = 6.0
 """Largest scale over that at which a picture ends where the region does: of a close-up little but the head is seen."""
+TURNED = 1.4
+"""Of a difference in where the nose lies across the eyes, over the size of a face."""
 OVER = 1.2
 """Of what a region's edge would cut off at the sides, besides what any shift costs."""
 SITTING_COSTS = (0.6, 0.2)
@@ -227,7 +229,7 @@ def _by_face(
     shift = abs((goal[0] - scale * left) - x0) + abs((goal[0] + scale * right) - x1)
     shift += OVER * (max(x0 - (goal[0] - scale * left), 0.0) + max((goal[0] + scale * right) - x1, 0.0))
     blurred = np.log(max(scale / 1.3, 1.0))
-    cost = hidden + 1.2 * missing + 0.25 * reach + 0.5 * width_off + 0.7 * shift / wide + 0.8 * turned + blurred
+    cost = hidden + 1.2 * missing + 0.25 * reach + 0.5 * width_off + 0.7 * shift / wide + TURNED * turned + blurred
     return Placed(cost, (scale, scale), (float(goal[0] - scale * own[0]), float(goal[1] - scale * own[1])))
 
 
