@@ -23,11 +23,11 @@ MEAN_DIFFERENCE = 0.02
 def _conditions() -> list[Condition]:
     """Plain surroundings, an oval mask, and keypoints of a frontal and of a turned face."""
     conditions = []
-    for i, (shift, tone) in enumerate(((0, 1), (9, 4), (-9, None))):
-        ys, xs = np.mgrid[0:128, 0:128]
+    for i, (shift, tone) in enumerate(((0, 1), (18, 4), (-18, None))):
+        ys, xs = np.mgrid[0:256, 0:256] // 2
         pixels = np.stack([xs + 60, ys + 40, 90 + 0 * xs + 10 * i], axis=-1).astype(np.uint8)
         mask = ((xs - 64) / 34) ** 2 + ((ys - 64) / 44) ** 2 <= 1
-        points = np.array([[50, 54], [78, 54], [64 + shift, 70], [53, 84], [75, 84]], np.float32)
+        points = np.array([[100, 108], [156, 108], [128 + shift, 140], [106, 168], [150, 168]], np.float32)
         conditions.append(
             Condition(Crop(pixels, mask, np.eye(2, 3)), points, np.ones(5, np.float32), Attributes(skin_tone=tone))
         )
@@ -66,7 +66,7 @@ def test_a_carried_skin_tone_makes_skin_lighter_or_darker() -> None:
             Attributes(skin_tone=tone),
         )
         made = generator([condition] * 3, [5, 6, 7])
-        return float(np.mean([m.pixels[48:90, 48:80].mean() for m in made]))
+        return float(np.mean([m.pixels[96:180, 96:160].mean() for m in made]))
 
     assert lightness(0) > lightness(5) + 30
 
@@ -76,3 +76,4 @@ def test_the_config_fits_the_styles() -> None:
     config, styles = load_config(FOLDER), load_styles(FOLDER)
     assert styles.tags.shape == (len(styles.vectors), len(config.style_tags))
     assert config.crop_size == 128
+    assert config.condition_size == 256

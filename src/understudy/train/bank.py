@@ -17,7 +17,7 @@ from understudy.train.references import box_ellipse, has_alpha, reference_pictur
 SIDE_PX = 224
 REACH = 1.45
 """Side of what is kept, of the longer side of the face's box."""
-QUALITY = 78
+QUALITY = 72
 EVERYWHERE = 10.0
 """Semi-axes in sides of the picture, where the picture's own alpha says what is shown."""
 FRONTAL = 0.1
