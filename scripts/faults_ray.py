@@ -158,7 +158,7 @@ def processes_of(mark: str) -> int:
 
 
 def full_disk(folder: Path) -> Row:
-    """A disk of 64 kB; then room."""
+    """A disk of 240 kB; then room."""
     source, disk = folder / "in", folder / "disk"
     for k in range(40):
         save_picture(source / f"{k:02d}.png", k, (64, 64))
@@ -176,7 +176,7 @@ def full_disk(folder: Path) -> Row:
             right = verdict(source, disk / "out")
     finally:
         subprocess.run(["umount", "-l", str(disk)], check=True)
-    if not 0 < n_first < 40 or "No space left" not in said:
+    if not 0 < n_first < 40 or "no space" not in said.lower():
         right = f"NO: {n_first} written at first"
     return (
         "full disk (240 kB); then room (Ray)",

@@ -13,11 +13,12 @@ from numpy.typing import NDArray
 from understudy.diffusion.bodies import compose, lay_person, wanted_person
 from understudy.diffusion.body_model import CONFIG, REFERENCES, body_planes, load_bodies, load_body_config
 from understudy.diffusion.networks import Networks, pixels_from_network, pixels_to_network
-from understudy.diffusion.reference import transfer_detail
+from understudy.diffusion.reference import edged, transfer_detail
 from understudy.diffusion.sampler import sample
 from understudy.errors import GenerationError, InvalidInputError
 from understudy.generate.body_tone import skin_to
 from understudy.generate.latent import ONNX_PARTS, OnnxNetworks, onnx_path
+from understudy.generate.rim import continued
 from understudy.runtime.onnx import CPU
 from understudy.seeding import standard_normal
 from understudy.types import Condition, Generated, OutcomeKind
@@ -148,7 +149,8 @@ class BodyLatent:
         if not np.isfinite(values).all():
             raise GenerationError(f"the model's output for seed {seed} is not finite")
         joined = self.joined(laid, cover, pixels_from_network(values)[0])
-        return Generated(joined, seed, self.n_steps, cover.copy())
+        whole = continued(joined, condition.context, condition.replace_mask, edged(cover))
+        return Generated(whole, seed, self.n_steps, cover.copy())
 
     def joined(self, laid: NDArray[np.uint8], cover: NDArray[np.bool_], drawn: NDArray[np.uint8]) -> NDArray[np.uint8]:
         """What was drawn and what was laid, by the model's shares."""
