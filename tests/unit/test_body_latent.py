@@ -237,7 +237,9 @@ def test_without_steps_the_reference_stays_as_it_was_laid(model: Path) -> None:
     assert set(generator.digests()) == {"model/config.json", "model/references.npz"}
     strong = BodyLatent(model)
     strong.config = replace(strong.config, strength=0.0)
-    np.testing.assert_array_equal(strong([given], [3])[0].pixels, generator([given], [3])[0].pixels)
+    inside = cv2.erode(cover.astype(np.uint8), np.ones((15, 15), np.uint8)) > 0  # at a figure's edge surroundings go on
+    np.testing.assert_array_equal(strong([given], [3])[0].pixels[inside], pixels[inside])
+    assert inside.sum() > 200
 
 
 def test_wrong_sizes_and_folders_are_refused_with_what_was_given(model: Path, tmp_path: Path) -> None:
