@@ -152,9 +152,9 @@ def row_of(
     across = points[1] - points[0]
     readings = [
         reading
-        for estimator in estimators
+        for estimator in (estimators if placed else ())
         for reading in estimator.read([view], xyxy[None], points[None], visible[None], embedding[None])
-        if placed and not estimator.used_by_policy
+        if not estimator.used_by_policy
     ]
     return {
         "mtcnn": in_mtcnn,
