@@ -311,3 +311,33 @@ def test_a_folder_without_pictures_is_said_and_ends_with_0(tmp_path: Path, capsy
     (folder / "notes.txt").write_text("x")
     assert main(["anonymize", f"input={folder}", f"output={tmp_path / 'out'}", *FAST]) == 0
     assert f"no picture or film is among the 1 file(s) of '{folder}'" in capsys.readouterr().err
+
+
+def test_detect_says_that_a_folder_holds_no_picture_and_ends_with_0_too(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    folder, output = tmp_path / "in", tmp_path / "found.jsonl"
+    folder.mkdir()
+    assert main(["detect", f"input={folder}", f"output={output}", "detector=centerface"]) == 0
+    assert f"nothing was done: there is no file in '{folder}'" in capsys.readouterr().err
+    (folder / "notes.txt").write_text("x")
+    assert main(["detect", f"input={folder}", f"output={output}", "detector=centerface"]) == 0
+    assert f"no picture is among the 1 file(s) of '{folder}'" in capsys.readouterr().err
+    assert output.read_text() == ""
+
+
+def test_a_glob_without_a_match_leaves_no_output_folder(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["anonymize", f"input={tmp_path / '*.jpg'}", f"output={tmp_path / 'out'}", *FAST]) == 1
+    assert "matches no file: check the pattern" in capsys.readouterr().err
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_boxes_file_that_is_not_there_stops_the_run_before_anything_is_written(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    wanted = [f"input={tmp_path}", f"output={tmp_path / 'out'}", f"boxes={tmp_path / 'none.jsonl'}"]
+    assert main(["anonymize", *wanted, *FAST]) == 1
+    said = capsys.readouterr().err
+    assert "none.jsonl' cannot be read: no such file or directory. Give a file of JSON lines" in said
+    assert "Errno" not in said
+    assert list(tmp_path.iterdir()) == []

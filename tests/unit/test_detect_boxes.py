@@ -100,7 +100,12 @@ def test_a_wrong_line_is_refused_with_its_number(tmp_path: Path, line: object, w
 
 
 def test_a_missing_file_and_an_unknown_frame_are_refused(tmp_path: Path) -> None:
-    with pytest.raises(InvalidInputError, match="cannot read the boxes file"):
+    with pytest.raises(
+        InvalidInputError, match=r"none\.jsonl' cannot be read: no such file or directory\. Give a file"
+    ):
         read_boxes(tmp_path / "none.jsonl")
+    (tmp_path / "picture.jpg").write_bytes(b"\xff\xd8\xff")
+    with pytest.raises(InvalidInputError, match=r"picture\.jpg' cannot be read: it is no UTF-8 text\. Give a file"):
+        read_boxes(tmp_path / "picture.jpg")
     with pytest.raises(InvalidInputError, match="'upright' or 'raw', got 'rotated'"):
         read_boxes(tmp_path / "none.jsonl", "rotated")  # type: ignore[arg-type]

@@ -198,7 +198,7 @@ def test_a_folder_whose_name_holds_wildcards_is_no_pattern(tmp_path: Path) -> No
 
 def test_a_glob_without_a_match_is_an_error(tmp_path: Path) -> None:
     with pytest.raises(InvalidInputError, match="matches no file"):
-        list(open_inputs(tmp_path / "*.jpg"))
+        open_inputs(tmp_path / "*.jpg")
     with pytest.raises(InvalidInputError, match="there is no folder"):
         open_inputs(tmp_path / "no" / "*.jpg")
 

@@ -30,12 +30,12 @@ def open_inputs(spec: str | os.PathLike[str]) -> Inputs:
     Returns
     -------
     Inputs
-        Nothing is listed before it is iterated.
+        Nothing is listed before it is iterated, but for a glob's first match.
 
     Raises
     ------
     InvalidInputError
-        Where there is nothing, or where it lies in an output folder; iterating raises it for a glob without a match.
+        Where there is nothing, where a glob has no match, or where it lies in an output folder.
     MissingExtraError
         An address needs a package that is not installed.
     """

@@ -134,7 +134,12 @@ def open_remote(text: str) -> Inputs:
         name = whole.rpartition("/")[2]
         one = RemoteFile(name, whole, address.size(found), address.stamp(found))
         return Inputs(text, None, lambda: iter([one]), whole.rpartition("/")[0])
-    return Inputs(text, None, lambda: _some(list_below(whole), text, "holds no object"), whole)
+
+    def listed() -> Iterator[RemoteFile]:
+        return _some(list_below(whole), text, "holds no object")
+
+    next(listed())  # before anything is written
+    return Inputs(text, None, listed, whole)
 
 
 def _open_glob(text: str, whole: str) -> Inputs:
@@ -143,7 +148,12 @@ def _open_glob(text: str, whole: str) -> Inputs:
     root = "/".join(parts[:first])
     _refuse_output(root, text)
     patterns = compile_patterns(tuple(parts[first:]))
-    return Inputs(text, None, lambda: _some(_fitting(root, patterns), text, "matches no object"), root)
+
+    def listed() -> Iterator[RemoteFile]:
+        return _some(_fitting(root, patterns), text, "matches no object")
+
+    next(listed())  # before anything is written
+    return Inputs(text, None, listed, root)
 
 
 def _fitting(root: str, patterns: Patterns) -> Iterator[RemoteFile]:

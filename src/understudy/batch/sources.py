@@ -340,8 +340,9 @@ def open_glob(text: str, path: Path) -> Inputs:
             n_found += 1
             yield found
         if n_found == 0:
-            raise InvalidInputError(f"input {printable(text)!r} matches no file")
+            raise InvalidInputError(f"input {printable(text)!r} matches no file: check the pattern")
 
+    next(listed())  # before anything is written
     return Inputs(text, root, listed)
 
 

@@ -19,6 +19,7 @@ from understudy.batch.sources import printable
 from understudy.batch.summary import RunInterruptedError, RunSummary
 from understudy.cli.film import film_at, run_one_film
 from understudy.cli.sweep import sweep
+from understudy.cli.words import nothing_done
 from understudy.config.build import choose_residual
 from understudy.config.compose import compose_config, read_flags
 from understudy.config.help import help_text
@@ -161,16 +162,9 @@ def _anonymize(settings: Anonymize, runner: Runner, inputs: Inputs, shard: Shard
             if metrics is not None:
                 metrics.end()
     if summary.n_inputs == summary.counts[Status.SKIPPED] and shard is None:
-        said.warn(_nothing_done(summary, printable(shown_root(inputs))))
+        said.warn(nothing_done("picture or film", summary.n_inputs, printable(shown_root(inputs))))
     said.end(summary)
     return summary
-
-
-def _nothing_done(summary: RunSummary, where: str) -> str:
-    """What to say where not one input was a picture or a film."""
-    n = summary.counts[Status.SKIPPED]
-    what = f"no picture or film is among the {n} file(s) of {where!r}" if n else f"there is no file in {where!r}"
-    return f"nothing was done: {what}; hidden files and output folders of understudy are not read"
 
 
 def _warn_of_unused_boxes(settings: Anonymize, boxed: Collection[str], inputs: Inputs, log: Log) -> None:

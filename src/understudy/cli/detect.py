@@ -15,8 +15,9 @@ from rich.console import Console
 from rich.progress import track
 
 from understudy.batch.inputs import open_inputs
-from understudy.batch.items import Item
+from understudy.batch.items import Item, shown_root
 from understudy.batch.sources import printable
+from understudy.cli.words import nothing_done
 from understudy.config.build import build_detector
 from understudy.config.compose import compose_config, read_flags
 from understudy.config.help import help_text
@@ -78,6 +79,8 @@ def detect(settings: Detect) -> int:
             n_pictures += 1
             counts.update(str(kind) for kind in seen.kind)
             counts["people"] += len(set(seen.subject_id.tolist()))
+    if n_pictures + n_failed == 0:
+        print(f"understudy: {nothing_done('picture', n_skipped, printable(shown_root(inputs)))}", file=sys.stderr)
     there = f"{_counted(counts, target)} in {n_pictures} pictures"
     print(f"{there}; {n_failed} inputs failed, {n_skipped} skipped as no pictures")
     print(f"results lie in {settings.output}")

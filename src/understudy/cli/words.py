@@ -1,4 +1,4 @@
-"""Arguments of the plain commands: words, and a few ``key=value``."""
+"""What several commands read and say alike."""
 
 from __future__ import annotations
 
@@ -34,3 +34,19 @@ def plain_arguments(
         n = "one folder" if at_most == 1 else "folders"
         raise ConfigError(f"{command} takes {n}, got {' '.join(arguments)!r}")
     return words, given
+
+
+def nothing_done(what: str, n_files: int, where: str) -> str:
+    """What to say where not one of the input's files is what a command works on.
+
+    Parameters
+    ----------
+    what : str
+        What it works on, such as "picture".
+    n_files : int
+        Files that there are.
+    where : str
+        The collection, as it may be shown.
+    """
+    there = f"no {what} is among the {n_files} file(s) of {where!r}" if n_files else f"there is no file in {where!r}"
+    return f"nothing was done: {there}; hidden files and output folders of understudy are not read"

@@ -90,7 +90,11 @@ def read_boxes(path: Path, frame: Frame = "upright") -> UserBoxes:
     try:
         lines = path.read_text(encoding="utf-8").splitlines()
     except (OSError, UnicodeDecodeError) as error:
-        raise InvalidInputError(f"cannot read the boxes file {path}: {error}") from error
+        why = (error.strerror or str(error)).lower() if isinstance(error, OSError) else "it is no UTF-8 text"
+        raise InvalidInputError(
+            f"boxes={str(path)!r} cannot be read: {why}. Give a file of JSON lines, "
+            "as `understudy detect output=FILE.jsonl` writes it, or leave boxes out"
+        ) from error
     found: dict[str, Found] = {}
     for number, line in enumerate(lines, start=1):
         if not line.strip():
