@@ -59,6 +59,20 @@ def test_an_argument_that_must_be_given_is_asked_for() -> None:
         PartBuilder()({"_target_": "understudy.residual.ResidualScan"}, "residual")
 
 
+@pytest.mark.parametrize(
+    ("key", "text", "message"),
+    [
+        ("n_threads", "many", r"^attributes\.n_threads must be a whole number, got 'many'$"),
+        ("min_probability", "half", r"^attributes\.min_probability must be a number, got 'half'$"),
+        ("keypoints", "no way", r"^attributes\.keypoints must be true or false, got 'no way'$"),
+        ("keep", "head_pose", r"^attributes\.keep takes a list, in brackets: attributes\.keep=\[head_pose\]$"),
+    ],
+)
+def test_a_word_where_something_else_is_wanted_is_refused_by_its_name(key: str, text: str, message: str) -> None:
+    with pytest.raises(ConfigError, match=message):
+        PartBuilder()({"_target_": POLICY, key: text}, "attributes")
+
+
 def test_a_null_target_builds_nothing() -> None:
     assert PartBuilder()({"_target_": None}, "guard") is None
 

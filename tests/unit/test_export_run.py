@@ -8,7 +8,7 @@ import pytest
 from tests.unit.test_runtime_onnx import blur_network
 
 from understudy.config.bundle import with_bundle
-from understudy.config.providers import require_providers
+from understudy.config.providers import require_device, require_installed, require_providers, told_together
 from understudy.config.schema import Runtime
 from understudy.errors import ConfigError
 from understudy.export.bundle import BundleFile, sha256, write_bundle
@@ -62,11 +62,33 @@ def test_a_provider_that_is_not_usable_stops_the_job_and_names_what_is() -> None
         require_providers(parts, fallback=False)
 
 
+def test_a_provider_that_is_not_installed_stops_the_job_before_any_network_is_opened() -> None:
+    wanted = Runtime(providers=["qnn", "cpu"])
+    with pytest.raises(ConfigError, match=rf"providers=\[qnn,cpu\]: .* has no QNNEx.*available here: .*{CPU}\. Choose"):
+        require_installed(wanted)
+    require_installed(Runtime(providers=["qnn"], fallback=True))
+    require_installed(Runtime(providers=["cpu", "qnn"]))
+
+
+def test_a_device_that_torch_cannot_use_is_refused_in_one_sentence() -> None:
+    pytest.importorskip("torch")
+    require_device("cpu")
+    with pytest.raises(ConfigError, match=r"^runtime\.device=cuda:99: torch cannot use it here \([^\n]+\); runtime"):
+        require_device("cuda:99")
+
+
+def test_parts_that_run_on_the_same_are_told_together() -> None:
+    found = {"detector": "on the CPU", "residual": "on the CPU", "generator": "on a GPU"}
+    assert told_together(found) == "detector, residual: on the CPU; generator: on a GPU"
+
+
 def test_falling_back_is_a_warning_where_it_is_allowed() -> None:
     parts = {"generator": open_session(blur_network(), providers=("MIGraphXExecutionProvider",))}
     assert require_providers(parts, fallback=True) == [
         f"generator: asked for MIGraphXExecutionProvider, which is not usable here: running on {CPU}"
     ]
+    parts["guard"] = open_session(blur_network(), providers=("MIGraphXExecutionProvider",))
+    assert [warning.partition(":")[0] for warning in require_providers(parts, fallback=True)] == ["generator, guard"]
     assert require_providers({"generator": open_session(blur_network(), providers=("cpu",))}, fallback=False) == []
 
 

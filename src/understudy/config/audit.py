@@ -20,7 +20,9 @@ from understudy.audit.run import AuditJob
 from understudy.audit.sections import Options, Used
 from understudy.config.build import named_weights
 from understudy.config.parts import PartBuilder, find_target
+from understudy.config.providers import require_device, require_installed
 from understudy.config.schema import Audit
+from understudy.detect.mtcnn_networks import PARTS as MTCNN_WEIGHTS
 from understudy.errors import ConfigError, UnderstudyError
 
 SECOND = ("yunet", "dlib_hog", "mtcnn")
@@ -117,13 +119,10 @@ def choose_second(overrides: Sequence[str], used: Used) -> list[str]:
 
 def _is_here(name: str) -> bool:
     if name == "yunet":
-        try:
-            registry.find("yunet")
-        except UnderstudyError:
-            return False
-        return True
-    needed = {"dlib_hog": ("dlib",), "mtcnn": ("torch", "facenet_pytorch")}[name]
-    return all(find_spec(package) is not None for package in needed)
+        return registry.is_here("yunet")
+    if name == "mtcnn":
+        return all(map(registry.is_here, MTCNN_WEIGHTS))
+    return find_spec("dlib") is not None
 
 
 def build_audit(settings: Audit) -> AuditJob:
@@ -139,6 +138,8 @@ def build_audit(settings: Audit) -> AuditJob:
             raise ConfigError(f"{key} must be {least} or more, got {getattr(settings, key)}")
     if not settings.attacker:
         raise ConfigError("an audit needs an attacker: attacker=[dlib]")
+    require_installed(settings.runtime)
+    require_device(settings.runtime.device)
     build = PartBuilder()
     attacks = build(settings.attacker, "attacker")
     estimators = build(settings.estimator, "estimator")

@@ -17,7 +17,13 @@ from understudy.config.compose import compose_config
 from understudy.config.job import AnonymizeJob
 from understudy.config.licences import licence_record, require_licences
 from understudy.config.parts import PartBuilder
-from understudy.config.providers import providers_in_use, require_providers
+from understudy.config.providers import (
+    providers_in_use,
+    require_device,
+    require_installed,
+    require_providers,
+    told_together,
+)
 from understudy.config.read import one_target, read_anonymize
 from understudy.config.schema import Anonymize, Component, Detect
 from understudy.config.used import obscures, unused_parts, used_settings
@@ -83,6 +89,8 @@ def build_job(settings: Anonymize) -> Built:
         Nothing has been written then.
     """
     require_licences(settings)
+    require_installed(settings.runtime)
+    require_device(settings.runtime.device)
     build = PartBuilder()
     warnings: list[str] = []
     if settings.runtime.memory_mb is not None:
@@ -114,7 +122,7 @@ def build_job(settings: Anonymize) -> Built:
     )
     warnings += require_providers(pipeline, fallback=settings.runtime.fallback)
     if settings.runtime.precision != "fp32" or list(settings.runtime.providers) != [CPU]:
-        used = "; ".join(f"{name}: {what}" for name, what in providers_in_use(pipeline).items())
+        used = told_together(providers_in_use(pipeline))
         warnings.append(f"runs with precision {settings.runtime.precision} ({used})")
     run_settings = build(settings.runner, "runner")
     if settings.resume == "restart":
@@ -199,6 +207,8 @@ def _build_guard(build: PartBuilder, node: Mapping[str, object], warnings: list[
 
 def build_detector(settings: Detect) -> Detector:
     """Load the detector of ``understudy detect``."""
+    require_installed(settings.runtime)
+    require_device(settings.runtime.device)
     faces = with_bundle(settings.detector, settings.runtime)
     detector = _build_detector(PartBuilder(), one_target(settings.target), faces, settings.people)
     require_providers({"detector": detector}, fallback=settings.runtime.fallback)

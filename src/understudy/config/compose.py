@@ -5,8 +5,9 @@ from __future__ import annotations
 import difflib
 import re
 from collections.abc import Sequence
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, fields, is_dataclass
 from pathlib import Path
+from typing import get_type_hints
 
 from hydra import compose, initialize_config_dir
 from hydra.core.config_store import ConfigStore
@@ -37,6 +38,7 @@ _NOISE = re.compile(
 _UNKNOWN_KEY = re.compile(r"Key '([^']+)' (?:is )?not in")
 _UNKNOWN_CHOICE = re.compile(r"Could not find '([^/']+)/([^']+)' Available options in '[^']+': (.*)")
 _SEVERAL_VALUES = re.compile(r"Ambiguous value for argument '([^']+)'")
+_NO_LIST = re.compile(r"Invalid value assigned: (\w+) is not a ListConfig")
 _BEFORE_INTERPOLATION = re.compile(r"(\\*)\$\{")
 _BACKSLASHES_AT_END = re.compile(r"(\\*)\Z")
 _BACKSLASHES_BEFORE_QUOTE = re.compile(r"(\\*)'")
@@ -121,7 +123,8 @@ def read_flags(arguments: Sequence[str], *, sweeps: bool = False) -> Flags:
                 raise ConfigError(f"sweeps ({argument}) are for anonymize: run this command once for each setting")
             multirun = True
         elif argument.startswith("-"):
-            raise ConfigError(f"no option is called {argument!r}: known are --help, --cfg job and --config-dir DIR")
+            known = "--help, -m, --cfg job" if sweeps else "--help, --cfg job"
+            raise ConfigError(f"no option is called {argument!r}: known are {known} and --config-dir DIR")
         elif "=" not in argument and not argument.startswith("~"):
             raise ConfigError(f"{argument!r} is no setting: write key=value, such as input={argument}")
         else:
@@ -182,7 +185,7 @@ def _plain(error: Exception, name: str) -> str:
     text = " ".join(kept)
     unknown = _UNKNOWN_KEY.search(text)
     if unknown:
-        key = unknown[1]
+        key = str(getattr(error, "full_key", None) or unknown[1])
         return f"no setting is called {key!r}{_nearest(key, name)}; `understudy {name} --cfg job` prints them all"
     choice = _UNKNOWN_CHOICE.search(text)
     if choice:
@@ -194,10 +197,15 @@ def _plain(error: Exception, name: str) -> str:
         other = f"{key}=[{values}] is a list, and \"{key}='{values}'\" is one text"
         return f"{key} names several values, {values}: {sweeps}{other}"
     key = str(getattr(error, "full_key", None) or "")
+    if key and _NO_LIST.search(text):
+        return f"{key} takes a list, in brackets: {key}=[...]"
     return f"{key}: {text}" if key and key not in text else text
 
 
 def _nearest(key: str, name: str) -> str:
     known = [f.name for f in fields(SCHEMAS[name])]
+    if "." in key:
+        nested = {name: kind for name, kind in get_type_hints(SCHEMAS[name]).items() if is_dataclass(kind)}
+        known = [f"{name}.{f.name}" for name, kind in nested.items() for f in fields(kind)]
     near = difflib.get_close_matches(key, known, n=1)
     return f": did you mean {near[0]!r}?" if near else ""

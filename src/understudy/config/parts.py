@@ -14,6 +14,9 @@ TARGET = "_target_"
 IGNORED = "_convert_"
 """A key of Hydra's own instantiation; here everything is plain data in any case."""
 PACKAGE = "understudy."
+_NO_TEXT = {"int": "a whole number", "float": "a number", "bool": "true or false"}
+"""By annotation: what is wanted instead of a text."""
+_LISTS = ("Sequence[", "list[", "tuple[", "Collection[", "Iterable[")
 
 
 class PartBuilder:
@@ -98,6 +101,19 @@ def _check_arguments(constructor: Callable[..., object], arguments: Mapping[str,
     unknown = sorted(set(arguments) - set(parameters))
     if unknown:
         raise ConfigError(f"{where} has no setting called {unknown[0]!r}: it takes {', '.join(parameters)}")
+    for name, value in arguments.items():
+        _check_text(f"{where}.{name}", value, parameters[name].annotation)
     missing = [name for name, p in parameters.items() if p.default is inspect.Parameter.empty and name not in arguments]
     if missing:
         raise ConfigError(f"{where}.{missing[0]} must be given: {where}.{missing[0]}=...")
+
+
+def _check_text(key: str, value: object, annotation: object) -> None:
+    """Refuse a text where a number, yes or no, or a list is wanted."""
+    if not isinstance(value, str):
+        return
+    wanted = str(annotation)
+    if wanted in _NO_TEXT:
+        raise ConfigError(f"{key} must be {_NO_TEXT[wanted]}, got {value!r}")
+    if wanted.startswith(_LISTS):
+        raise ConfigError(f"{key} takes a list, in brackets: {key}=[{value}]")

@@ -109,13 +109,7 @@ def open_session(
     """
     if n_threads < 1:
         raise ConfigError(f"n_threads must be 1 or more, got {n_threads}")
-    requested = tuple(SHORT_NAMES.get(provider, provider) for provider in providers) or (CPU,)
-    known = set(onnxruntime.get_all_providers())
-    if not set(requested) <= known:
-        raise ConfigError(
-            f"unknown onnxruntime providers {sorted(set(requested) - known)}; known: {sorted(known)}; "
-            f"available here: {available_providers()}"
-        )
+    requested = full_names(providers)
     available = set(onnxruntime.get_available_providers())
     usable = [name for name in dict.fromkeys((*requested, CPU)) if name in available]
     source = bytes(network) if isinstance(network, bytes) else str(network)
@@ -131,7 +125,7 @@ def open_session(
         running = max(shares, key=lambda provider: shares[provider])
     report = ProviderReport(requested, running, running != requested[0], shares)
     if report.fell_back:
-        _LOG.warning("%s: %s", name, report)
+        _say_once(str(report))
     return Session(
         name=name,
         input_names=tuple(item.name for item in session.get_inputs()),
@@ -140,6 +134,30 @@ def open_session(
         provider_report=report,
         _session=session,
     )
+
+
+@lru_cache(maxsize=100)
+def _say_once(text: str) -> None:
+    """Log a warning, once for all networks of the process."""
+    _LOG.warning("networks: %s", text)
+
+
+def full_names(providers: Sequence[str]) -> tuple[str, ...]:
+    """Execution providers by onnxruntime's names, where ``SHORT_NAMES`` may be among them; the CPU where there is none.
+
+    Raises
+    ------
+    ConfigError
+        onnxruntime knows no such provider.
+    """
+    names = tuple(SHORT_NAMES.get(provider, provider) for provider in providers) or (CPU,)
+    unknown = sorted(set(names) - set(onnxruntime.get_all_providers()))
+    if unknown:
+        raise ConfigError(
+            f"unknown onnxruntime providers {unknown}: give {', '.join(SHORT_NAMES)}, or one of its own names; "
+            f"available here: {', '.join(available_providers())}"
+        )
+    return names
 
 
 def available_providers() -> list[str]:
