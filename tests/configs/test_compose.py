@@ -117,10 +117,8 @@ def test_quoting_escapes_only_what_must_be() -> None:
         (["detector=centrface"], "detector=centrface is not known: choose from"),
         (["max_pixels=many"], "max_pixels: Value 'many' of type 'str' could not be converted to Integer"),
         (["runtime.providers=cuda"], "runtime.providers takes a list, in brackets: runtime.providers=[...]"),
-        (
-            ["runtime.threads=2"],
-            "no setting is called 'runtime.threads'; `understudy detect --cfg job` prints them all",
-        ),
+        (["runtime.threads=2"], "no setting is called 'runtime.threads': did you mean 'runtime.n_threads'?"),
+        (["detector.foo=2"], "no setting is called 'detector.foo'; `understudy detect --cfg job` prints them all"),
         (["detector.threshold={"], "no viable alternative at input '{'"),
     ],
 )
