@@ -10,10 +10,13 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import yaml
 from PIL import Image
 
 from understudy.batch.tables import read_table
 from understudy.cli.main import main
+from understudy.config.compose import compose_config
+from understudy.config.schema import SCHEMAS
 
 FAST = ["detector=centerface", "residual=none", "guard=none", "generator=fill", "runner.n_workers=1"]
 NASTY = [
@@ -180,6 +183,22 @@ def test_help_lists_settings_and_parts(command: str, capsys: pytest.CaptureFixtu
     assert "usage: understudy" in out
     assert "max_pixels" in out
     assert "centerface" in out
+    assert "thorough, yunet [default]" in out
+
+
+@pytest.mark.parametrize("command", SCHEMAS)
+def test_help_tells_every_setting_with_the_default_that_the_command_really_has(
+    command: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main([command, "--help"]) == 0
+    listed = capsys.readouterr().out.partition("settings (key=value):\n")[2].partition("\n\n")[0].splitlines()
+    composed = compose_config(command, [])
+    for line in listed:
+        name, meaning = line.split(maxsplit=1)  # a setting without a meaning fails here
+        if meaning.endswith("]"):
+            said = yaml.safe_load(meaning.rpartition("[")[2].rstrip("]"))
+            assert said == composed[name], name
+    assert len(listed) > 3
 
 
 def test_status_tells_what_a_run_did(pictures: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -50,7 +50,7 @@ def run(arguments: Sequence[str]) -> int:
     """Run the command."""
     flags = read_flags(arguments, sweeps=True)
     if flags.show_help:
-        print(help_text("anonymize", HELP))
+        print(help_text("anonymize", HELP, choose_residual(())))
         return 0
     if flags.multirun:
         return sweep(flags, run_once)

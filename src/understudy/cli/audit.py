@@ -16,6 +16,7 @@ from rich.table import Table
 from understudy.audit.folders import Collection
 from understudy.audit.gates import Verdict, exit_code, write_gates
 from understudy.audit.run import AuditResult, Steps, open_collections, run_audit, verdict
+from understudy.audit.sections import Used
 from understudy.audit.sections_identity import PLACED
 from understudy.audit.signing import load_private_key, sign_report
 from understudy.audit.table import Row, Status
@@ -39,7 +40,8 @@ writes  DIR/audit.json         every figure, its interval and how it was measure
         DIR/figures.parquet    the table alone; gates.parquet: the gates
         DIR/.cache             what was read, embeddings too (keep_readings=false keeps nothing)
 check   understudy audit verify=DIR/report.html [public_key=FILE.pem] [before=DIR after=DIR null=DIR]
-ends    0 every gate holds; 1 nothing could run; 4 a gate failed or is undecided
+ends    0 every gate holds; 1 nothing could run; 4 a gate failed or is undecided. verify=: 0 nothing is wrong with the
+        report; 4 it must not be relied on
 """
 SHOWN = (
     "rank1_rate",
@@ -69,7 +71,7 @@ def run(arguments: Sequence[str]) -> int:
         return audit_verify.run(arguments)
     flags = read_flags(arguments)
     if flags.show_help:
-        print(help_text("audit", HELP))
+        print(help_text("audit", HELP, choose_where_here(choose_second((), Used()))))
         return 0
     config = compose_config("audit", flags.overrides, flags.config_folder)
     if flags.print_config:

@@ -26,7 +26,10 @@ SHEET = "contact-sheet.png"
 HELP = f"""usage: understudy demo [key=value ...]
 
 Copies two portraits in the public domain to ./{FOLDER}/before, replaces the people in them, and writes
-./{FOLDER}/after and a sheet of before, after and difference. Settings are those of `understudy anonymize`.
+./{FOLDER}/after and a sheet of before, after and difference. Settings are those of `understudy anonymize`, but for
+input and output; `understudy demo --cfg job` prints them.
+
+ends    as `understudy anonymize`: 0 both are done; 1 nothing could run; 3 one failed
 """
 _TILE_PX = 320
 _GAIN = 2

@@ -76,7 +76,8 @@ def usage() -> str:
         "understudy: every person in your pictures, played by someone who does not exist\n\n"
         "usage: understudy COMMAND [key=value ...]\n\n"
         f"{lines}\n\n"
-        "`understudy COMMAND --help` tells more of a command; `understudy COMMAND --cfg job` prints its settings."
+        "`understudy COMMAND --help` tells more of a command; `understudy COMMAND --cfg job` prints its settings\n"
+        "(of all but models, status and merge, which have none)."
     )
 
 

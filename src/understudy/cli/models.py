@@ -30,6 +30,8 @@ verify  read every file that is here, and check its sha256
 
 UNDERSTUDY_MODELS names a folder with weight files and checkpoints of your own (a local mirror, such as a copy of what
 another machine pulled); it is looked at before the cache.
+
+ends    0 listed, fetched, or no file is wrong; 1 something could not be fetched, or a file is not what it should be
 """
 _RENDERS = "renders of people who do not exist; no photograph; embedded, see its card"
 

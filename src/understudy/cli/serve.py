@@ -31,7 +31,7 @@ def run(arguments: Sequence[str]) -> int:
     """Run the command."""
     flags = read_flags(arguments)
     if flags.show_help:
-        print(help_text("serve", HELP))
+        print(help_text("serve", HELP, choose_residual(())))
         return 0
     config = compose_config("serve", choose_residual(flags.overrides), flags.config_folder)
     if flags.print_config:

@@ -10,11 +10,13 @@ from understudy.batch.sources import printable
 from understudy.cli.film import film_status
 from understudy.cli.words import plain_arguments
 
-HELP = """usage: understudy status output=DIR [state=DIR]
+HELP = """usage: understudy status DIR [state=DIR]
 
 Tells what became of the inputs of a run that writes, or wrote, into DIR (a folder, or an address such as s3://...), and
 of its parts where it was run with shard=K/N; or of its film. The ledger is opened for reading only. state is that of
 the run.
+
+ends    0, whatever became of them; 1 DIR is no output of understudy
 """
 
 

@@ -15,6 +15,8 @@ HELP = """usage: understudy train labels=FILE.jsonl output=FOLDER [key=value ...
 
 Trains autoencoder and denoiser of the embedded generator and writes a model folder, which `understudy anonymize
 generator.model=FOLDER` uses. The same command started again goes on where it stopped. Needs understudy[torch].
+
+ends    0 the model is written; 1 nothing could run or go on; 130 stopped by Ctrl-C
 """
 
 

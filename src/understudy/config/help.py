@@ -4,16 +4,29 @@ from __future__ import annotations
 
 import inspect
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import fields
 from pathlib import Path
+from typing import Any, cast
+
+from omegaconf import OmegaConf
 
 from understudy.config.locations import configs_folder
 from understudy.config.schema import SCHEMAS
 
 
-def help_text(command: str, first_lines: str) -> str:
-    """Usage of a command: its own words, every setting with its meaning, and what each group offers."""
+def help_text(command: str, first_lines: str, chosen: Sequence[str] = ()) -> str:
+    """Usage of a command: its own words, every setting with its meaning, and what each group offers.
+
+    Parameters
+    ----------
+    command : str
+        A key of ``SCHEMAS``.
+    first_lines : str
+        Its own words.
+    chosen : sequence of str
+        ``group=choice`` as the command chooses by what is on this machine, before those of its primary config.
+    """
     schema = SCHEMAS[command]
     groups = dict(_groups())
     meaning = _meanings(schema)
@@ -24,9 +37,10 @@ def help_text(command: str, first_lines: str) -> str:
     if set(names) & set(groups):
         lines += [
             "",
-            "parts (each a file under configs/; PART=NAME chooses one, PART.KEY=VALUE changes a value in it):",
+            "parts (files under configs/; PART=NAME chooses one, PART.KEY=VALUE changes a value in it; [what is used]):",
         ]
-        lines += [f"  {name:<{wide}}{', '.join(groups[name])}" for name in names if name in groups]
+        usual = _defaults(command) | dict(setting.split("=", 1) for setting in chosen)
+        lines += [f"  {name:<{wide}}{', '.join(groups[name])} [{usual[name]}]" for name in names if name in groups]
     lines += ["", f"`understudy {command} --cfg job` prints every setting; `--config-dir DIR` adds files of your own."]
     return "\n".join(lines)
 
@@ -36,11 +50,29 @@ def _groups() -> Iterator[tuple[str, list[str]]]:
         yield folder.name, sorted(Path(file).stem for file in folder.glob("*.yaml"))
 
 
+def _defaults(command: str) -> dict[str, str]:
+    """What the primary config chooses of each group."""
+    config = cast("dict[str, Any]", OmegaConf.to_container(OmegaConf.load(configs_folder() / f"{command}.yaml")))
+    found: dict[str, str] = {}
+    for entry in config["defaults"]:
+        for group, choice in entry.items() if isinstance(entry, dict) else ():
+            found[str(group)] = ",".join(choice) if isinstance(choice, list) else str(choice)
+    return found
+
+
 def _meanings(schema: type) -> dict[str, str]:
     """The string under each field of a dataclass, and its default."""
     source = inspect.getsource(schema)
-    found = re.findall(r'^    (\w+): [^=\n]+?(?: = ([^\n]+))?\n(?:    """(.+?)""")?', source, re.MULTILINE)
-    return {
-        name: f"{text}{f' [{default}]' if default and default != 'MISSING' and 'field(' not in default else ''}"
-        for name, default, text in found
-    }
+    found = re.findall(
+        r'^    (\w+): [^=\n]+?(?: = (field\([^()]*\)|[^\n]+))?\n(?:    """(.+?)""")?', source, re.MULTILINE
+    )
+    return {name: f"{text}{_as_typed(default)}" for name, default, text in found}
+
+
+def _as_typed(default: str) -> str:
+    """A default as it would be typed; nothing where there is none."""
+    if default in {"", "MISSING", "None"} or default.startswith("field("):
+        return ""
+    words = {"True": "true", "False": "false"}
+    plain = default.strip('"')
+    return f" [{words.get(plain, plain)}]"

@@ -218,6 +218,7 @@ class Train:
     sharpen: Component = MISSING
     """Schedule of the decoder's training against a critic in the end; sharpen.n_steps=0 leaves it out."""
     sharpening: Component = MISSING
+    """The critic of that last training."""
 
 
 @dataclass
