@@ -37,7 +37,7 @@ def help_text(command: str, first_lines: str, chosen: Sequence[str] = ()) -> str
     if set(names) & set(groups):
         lines += [
             "",
-            "parts (files under configs/; PART=NAME chooses one, PART.KEY=VALUE changes a value in it; [what is used]):",
+            "parts (files under configs/; PART=NAME chooses one, PART.KEY=VALUE changes a value in it; [the default]):",
         ]
         usual = _defaults(command) | dict(setting.split("=", 1) for setting in chosen)
         lines += [f"  {name:<{wide}}{', '.join(groups[name])} [{usual[name]}]" for name in names if name in groups]
