@@ -21,8 +21,9 @@ from tests.unit.video_films import (
 
 from understudy.cli.film import RECORD, WORKPLACE
 from understudy.cli.main import main
-from understudy.errors import ConfigError, StateMismatchError
+from understudy.errors import ConfigError, StateMismatchError, UnreadableImageError
 from understudy.video import film
+from understudy.video.source import open_film
 
 BOXES = [(10 + k, 20, 30 + k, 44) for k in range(30)]
 
@@ -144,6 +145,14 @@ def test_a_cut_off_mp4_is_quarantined(tmp_path: Path) -> None:
         result = job()(tmp_path / name, tmp_path / f"out-{name}")
         assert result.status == "quarantined", name
         assert not list((tmp_path / f"out-{name}" / "images").glob("*"))
+
+
+def test_what_ffmpeg_says_is_told_without_its_number_and_without_a_path(tmp_path: Path) -> None:
+    path = tmp_path / "broken.mp4"
+    path.write_bytes(b"\0\0\0\x18ftypmp42" + bytes(100))
+    with pytest.raises(UnreadableImageError) as caught:
+        open_film(path, max_pixels=1_000_000)
+    assert str(caught.value) == "broken.mp4: the film cannot be read: invalid data found when processing input"
 
 
 def test_a_frame_whose_regions_have_no_outcome_is_never_written(tmp_path: Path) -> None:

@@ -108,8 +108,8 @@ def _opened(path: Path) -> Iterator[av.container.InputContainer]:
 
 
 def plain(error: Exception) -> str:
-    """FFmpeg's message without its log."""
-    return str(error).split("; last error log")[0].lower()
+    """FFmpeg's or the system's message, without number, path and log."""
+    return (getattr(error, "strerror", None) or str(error).split("; last error log")[0]).lower()
 
 
 def _picture_stream(source: av.container.InputContainer, path: Path) -> av.VideoStream:
