@@ -11,7 +11,6 @@ from generator_faces import Collection
 from numpy.typing import NDArray
 
 from understudy.attributes.bins import age_group
-from understudy.audit.estimators import Reading
 from understudy.audit.reidentification import Faces, search
 from understudy.audit.resampling import Plan, bootstrap_statistic, draw_subjects
 from understudy.audit.statistics import Interval, clopper_pearson
@@ -189,9 +188,7 @@ def codes_of(name: str, collection: Collection) -> NDArray[np.int64]:
         if years is None:
             return np.full(len(collection.paths), -1)
         return np.array([age_group(v) if np.isfinite(v) else -1 for v in years.values.astype(float)], np.int64)
-    reading: Reading | None = next(
-        (r for k, r in collection.readings.items() if name in k and r.kind != "numeric"), None
-    )
+    reading = collection.readings.get(name)
     return np.full(len(collection.paths), -1) if reading is None else reading.values.astype(np.int64)
 
 

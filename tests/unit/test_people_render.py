@@ -10,10 +10,11 @@ import pytest
 from understudy.errors import InvalidInputError
 from understudy.people.output import LABELS, read_rows
 from understudy.people.persona import sample_persona
-from understudy.people.render import Settings, aged, main, named_heads, parse_arguments
+from understudy.people.render import Settings, aged, main, named_ages, named_heads, parse_arguments, variant
 
 ROOT = Path(__file__).resolve().parents[2]
 ENVIRONMENT = Path(os.environ.get("UNDERSTUDY_RENDER", ROOT / ".venv-render"))
+VARIED = ("age", "expression", "hair", "beard", "worn", "lipstick", "eye_shadow")
 BODY = Path(os.environ.get("UNDERSTUDY_BODY", ENVIRONMENT / "body.npz"))
 
 
@@ -43,6 +44,31 @@ def test_heads_and_views_are_taken_by_number() -> None:
 def test_a_wrong_list_of_heads_is_refused_with_the_word_that_is_wrong(heads: str) -> None:
     with pytest.raises(SystemExit, match=f"got {heads!r}"):
         main(["out", "--heads", heads])
+
+
+def test_a_variant_changes_what_it_names_and_nothing_else() -> None:
+    """One head smiling, bare and of an age between 16 and 48: index, skin tone, gender and shape are as dealt."""
+    dealt = sample_persona(0, 20004)
+    made = variant(dealt, Settings(bare=True, expression="broad_smile", ages=(16, 48)))
+    assert (made.expression, made.hair, made.beard, made.worn) == ("broad_smile", "shaven", "none", "none")
+    assert 16 <= made.age <= 48
+    assert replace(made, **{name: getattr(dealt, name) for name in VARIED}) == dealt
+    assert variant(dealt, Settings()) == dealt
+
+
+def test_ages_dealt_anew_are_flat_between_the_limits() -> None:
+    """Of each twenty heads in a row one lies in each twentieth of the span."""
+    ages = [variant(sample_persona(0, index), Settings(ages=(20, 40))).age for index in range(20)]
+    assert sorted(int(age - 20) for age in ages) == list(range(20))
+
+
+@pytest.mark.parametrize("text", ["16", "48-16", "2-30", "30-99", "a-b", "16-20-30"])
+def test_ages_that_cannot_be_are_refused(text: str) -> None:
+    """The message repeats what was given."""
+    with pytest.raises(InvalidInputError, match=text):
+        named_ages(text)
+    assert named_ages("16-48") == (16, 48)
+    assert named_ages(None) is None
 
 
 def render(folder: Path, count: int) -> None:

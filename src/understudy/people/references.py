@@ -28,13 +28,16 @@ from understudy.people.pack import unique_rows
 LABELS = "references.jsonl"
 SOFT_LIGHT: dict[Group, float] = {"ambient": 1.0, "key": 0.3}
 """Weight of each group: the sky, and a little modelling; a lamp from the side would be in every picture."""
-MIN_EYE_OPENING = 0.2
-"""Height of an open eye over its width; a head with both eyes below that squints or has them closed."""
+MIN_EYE_OPENING = {"smile": 0.14, "broad_smile": 0.14}
+"""Height of an open eye over its width by expression; a head with both eyes below that squints or has them closed."""
+_MIN_EYE_OPENING = 0.2
 MAX_PITCH_DEG = 24.0
 ELLIPSE = (1.04, 1.02)
 """Semi-axes of what is shown above the nose, of half the face's box: the hairline is the generator's to draw."""
 CLOSE_PX = 7
-_LEFT_OUT = (60.0, 5.0)  # degrees of yaw and pixels: profiles, and faces whose nose has no eyes above it
+_LEFT_OUT = (80.0, 5.0)  # degrees of yaw and pixels: full profiles, and faces whose nose has no eyes above it
+_DULLED = (0.8, 26.0, 0.3)
+"""Lightness above which eyes and teeth are compressed (a share of the skin's and a constant), and by how much."""
 
 
 def neutral_picture(row: dict[str, Any], folder: Path) -> tuple[NDArray[np.uint8], Floats, NDArray[np.uint8]]:
@@ -48,6 +51,19 @@ def neutral_picture(row: dict[str, Any], folder: Path) -> tuple[NDArray[np.uint8
     gain = exposure(light, masks[..., 0] / 255.0, row["melanin"], 1.0)
     value = film_curve(light * gain / np.maximum(alpha, 0.05)[..., None])
     return np.asarray(np.clip(value, 0, 1) * 255 + 0.5, np.uint8), alpha, masks
+
+
+def dulled(picture: NDArray[np.uint8], skin: NDArray[np.bool_], cover: NDArray[np.bool_]) -> NDArray[np.uint8]:
+    """A head whose eyes and teeth do not glare: what is not skin and much lighter is brought nearer.  (H, W, 3)
+
+    The picture is exposed for the skin, and eyes that are white on light skin would glow on dark skin.
+    """
+    lab = cv2.cvtColor(picture.astype(np.float32) / 255, cv2.COLOR_RGB2LAB)
+    share, step, slope = _DULLED
+    knee = share * float(np.median(lab[skin & cover][:, 0])) + step if (skin & cover).any() else 100.0
+    other = cv2.GaussianBlur((~skin & cover).astype(np.float32), (0, 0), 0.7)
+    lab[..., 0] -= other * (1 - slope) * np.maximum(lab[..., 0] - knee, 0)
+    return np.asarray(np.clip(cv2.cvtColor(lab, cv2.COLOR_LAB2RGB) * 255 + 0.5, 0, 255), np.uint8)
 
 
 def without_holes(mask: NDArray[np.bool_]) -> NDArray[np.bool_]:
@@ -99,14 +115,17 @@ def rejection(row: dict[str, Any]) -> str | None:
     points = np.asarray(row["keypoints"])
     if points[3:, 1].mean() - points[:2, 1].mean() < _LEFT_OUT[1]:
         return "upside_down"
-    return "eyes_closed" if eye_opening(np.asarray(row["landmarks"])) < MIN_EYE_OPENING else None
+    least = MIN_EYE_OPENING.get(row["expression_name"], _MIN_EYE_OPENING)
+    return "eyes_closed" if eye_opening(np.asarray(row["landmarks"])) < least else None
 
 
 def reference(row: dict[str, Any], folder: Path) -> tuple[NDArray[np.uint8], dict[str, Any]]:
     """One reference, (H, W, 4) with what is shown as its alpha, and its labels."""
     picture, alpha, masks = neutral_picture(row, folder)
     box, points = np.asarray(row["face_xyxy"], np.float64), np.asarray(row["keypoints"], np.float64)
-    cover = shown(without_holes(masks[..., 2] > 127), box, points)
+    skin = masks[..., 2] > 127
+    cover = shown(without_holes(skin), box, points)
+    picture = dulled(picture, skin, cover)
     ita = measure_ita(picture, box, points, np.ones(len(points)))
     kept = ("subject", "plain", "face_xyxy", "keypoints", "age", "gender", "yaw_deg", "pitch_deg", "expression_name")
     tags = ("age_group", "expression", "perceived_gender_expression", "code_version")

@@ -44,17 +44,20 @@ from understudy.people.output import (
     write_head,
 )
 from understudy.people.persona import (
+    EXPRESSIONS,
     MAX_AGE,
     MAX_YAW_DEG,
     MIN_AGE,
+    Expression,
     Persona,
     bare,
+    dealt,
     generator,
     sample_persona,
     sample_view,
 )
 
-CAMERA, RIG, GAZE, DEVELOP, NOISE = range(30, 35)
+CAMERA, RIG, GAZE, DEVELOP, NOISE, AGES = range(30, 36)
 BODY = "subject=body"
 
 
@@ -74,6 +77,10 @@ class Settings:
     bare: bool = False
     """Without hair, beard, make-up and what is worn: references for a generator."""
     max_yaw_deg: float = MAX_YAW_DEG
+    expression: Expression | None = None
+    """Of every head, in place of the one that it was dealt."""
+    ages: tuple[float, float] | None = None
+    """Years between which every head's age is dealt anew, with every other draw as it was."""
 
 
 @functools.cache
@@ -174,13 +181,23 @@ def aged(persona: Persona, years: float) -> Persona:
     return replace(persona, age=age)
 
 
+def variant(persona: Persona, settings: Settings) -> Persona:
+    """The head as the settings want it; what they do not name stays as it was dealt."""
+    persona = aged(persona, settings.older)
+    if settings.ages is not None:
+        low, high = settings.ages
+        persona = replace(persona, age=low + (high - low) * dealt(settings.seed, AGES, persona.index))
+    if settings.expression is not None:
+        persona = replace(persona, expression=settings.expression)
+    return bare(persona) if settings.bare else persona
+
+
 def render_head(
     body: Body, vertices: NDArray[np.int64], index: int, settings: Settings, views: Sequence[int] = ()
 ) -> HeadResult:
     """All pictures of one head, or those of some views."""
     begun = time.monotonic()
-    persona = aged(sample_persona(settings.seed, index), settings.older)
-    persona = bare(persona) if settings.bare else persona
+    persona = variant(sample_persona(settings.seed, index), settings)
     figure = build_figure(body, persona)
     result = HeadResult(index)
     studio = Studio(figure.model, settings.size_px, settings.samples)
@@ -243,6 +260,23 @@ def named_heads(text: str, n_views: int) -> dict[int, list[int]]:
     return found
 
 
+def named_ages(text: str | None) -> tuple[float, float] | None:
+    """Two ages from ``16-48``.
+
+    Raises
+    ------
+    InvalidInputError
+        For anything else, or ages that the body model does not reach.
+    """
+    if text is None:
+        return None
+    parts = [part.strip() for part in text.split("-")]
+    numbers = [float(part) for part in parts if part.replace(".", "", 1).isdecimal()]
+    if len(numbers) != 2 or len(parts) != 2 or not MIN_AGE <= numbers[0] <= numbers[1] <= MAX_AGE:
+        raise InvalidInputError(f"--ages wants two ages between {MIN_AGE:g} and {MAX_AGE:g}, as 16-48; got {text!r}")
+    return numbers[0], numbers[1]
+
+
 def parse_arguments(arguments: list[str] | None = None) -> argparse.Namespace:
     """The command line."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
@@ -254,6 +288,7 @@ def parse_arguments(arguments: list[str] | None = None) -> argparse.Namespace:
         "--heads", default="", help="in place of --first and --count: indices, as 3,17, or views, as 17:2"
     )
     parser.add_argument("--older", type=float, default=0.0, help="years added to every head, all else the same")
+    parser.add_argument("--ages", help="as 16-48: every head's age is dealt anew between these years")
     parser.add_argument("--shard", default="0/1", help="i/n: every n-th head from the i-th, for one of n processes")
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--size", type=int, default=192, help="pixels on a side")
@@ -261,6 +296,7 @@ def parse_arguments(arguments: list[str] | None = None) -> argparse.Namespace:
     parser.add_argument("--views", type=int, default=4, help="of each head")
     parser.add_argument("--max-yaw", type=float, default=MAX_YAW_DEG, help="of a view, degrees")
     parser.add_argument("--bare", action="store_true", help="no hair, beard, make-up or glasses: references")
+    parser.add_argument("--expression", choices=EXPRESSIONS, help="of every head, in place of the one it was dealt")
     parser.add_argument("--mixes", type=int, default=3, help="lights of each view")
     parser.add_argument("--no-linear", action="store_true", help="leave out the linear foregrounds and depth")
     return parser.parse_args(arguments)
@@ -275,6 +311,10 @@ def main(arguments: list[str] | None = None) -> None:
         return
     args = parse_arguments(given)
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # so that temporary files go
+    try:
+        heads, ages = named_heads(args.heads, args.views), named_ages(args.ages)
+    except InvalidInputError as error:
+        sys.exit(str(error))
     settings = Settings(
         seed=args.seed,
         size_px=args.size,
@@ -285,11 +325,9 @@ def main(arguments: list[str] | None = None) -> None:
         older=args.older,
         bare=args.bare,
         max_yaw_deg=args.max_yaw,
+        expression=args.expression,
+        ages=ages,
     )
-    try:
-        heads = named_heads(args.heads, settings.n_views)
-    except InvalidInputError as error:
-        sys.exit(str(error))
     indices = share_of(list(heads) or range(args.first, args.first + args.count), args.shard)
     counts = render_heads(args.output, load_body(args.body), indices, settings, heads)
     sys.stdout.write("".join(f"{rule}: {n}\n" for rule, n in sorted(counts.items())))

@@ -49,7 +49,7 @@ FEMININE = {
 CHILDLIKE = {"l-eye-scale-incr": 0.12, "r-eye-scale-incr": 0.12, "nose-volume-decr": 0.15, "chin-bones-decr": 0.15}
 """Details added to heads under 12 years, fading out by 16."""
 EXPRESSION_RANGES: dict[Expression, dict[str, tuple[float, float]]] = {
-    "neutral": {"mouthSmile": (0.04, 0.22)},
+    "neutral": {"mouthSmile": (0.0, 0.08)},
     "smile": {
         "mouthSmile": (0.4, 0.85),
         "cheekSquint": (0.15, 0.55),
@@ -62,8 +62,8 @@ EXPRESSION_RANGES: dict[Expression, dict[str, tuple[float, float]]] = {
         "mouthUpperUp": (0.5, 1.0),
         "mouthLowerDown": (0.25, 0.6),
         "mouthStretch": (0.15, 0.5),
-        "cheekSquint": (0.3, 0.8),
-        "eyeSquint": (0.1, 0.5),
+        "cheekSquint": (0.2, 0.6),
+        "eyeSquint": (0.0, 0.2),
     },
     "talk": {"jawOpen": (0.06, 0.3), "mouthFunnel": (0, 0.4), "mouthUpperUp": (0, 0.4), "mouthStretch": (0, 0.3)},
     "frown": {"browDown": (0.3, 0.8), "mouthFrown": (0.2, 0.6), "mouthPress": (0, 0.5)},

@@ -1,0 +1,30 @@
+"""Figures of the embedded generator's bench."""
+
+from __future__ import annotations
+
+import runpy
+import sys
+from pathlib import Path
+from types import SimpleNamespace
+
+import numpy as np
+import pytest
+
+from understudy.audit.estimators import Reading
+
+SCRIPTS = Path(__file__).resolve().parents[2] / "scripts"
+
+
+def test_the_kappa_of_expressions_is_not_that_of_gender_expressions(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Both names end alike, and the readings come in any order."""
+    monkeypatch.setattr(sys, "path", [str(SCRIPTS), *sys.path])
+    codes_of = runpy.run_path(str(SCRIPTS / "generator_figures.py"))["codes_of"]
+    readings = {
+        "perceived_gender_expression": Reading.codes("perceived_gender_expression", ("a", "b"), [1, 1]),
+        "expression": Reading.codes("expression", ("a", "b"), [0, 1]),
+        "perceived_age": Reading.numbers("perceived_age", "years", [12.0, 61.0]),
+    }
+    collection = SimpleNamespace(readings=readings, paths=["x", "y"])
+    np.testing.assert_array_equal(codes_of("expression", collection), [0, 1])
+    np.testing.assert_array_equal(codes_of("age_group", collection), [0, 4])
+    np.testing.assert_array_equal(codes_of("glasses", collection), [-1, -1])

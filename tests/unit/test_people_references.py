@@ -1,0 +1,73 @@
+"""What becomes of a rendered head before it serves a generator."""
+
+from __future__ import annotations
+
+import runpy
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import cv2
+import numpy as np
+import pytest
+
+from understudy.people.references import dulled, rejection
+
+ROOT = Path(__file__).resolve().parents[2]
+
+
+def lightness(pixels: np.ndarray[Any, Any]) -> float:
+    return float(cv2.cvtColor(pixels.reshape(1, -1, 3).astype(np.float32) / 255, cv2.COLOR_RGB2LAB)[..., 0].mean())
+
+
+@pytest.mark.parametrize(("skin_value", "least_fall"), [(50, 20), (210, 0)])
+def test_white_eyes_are_dulled_on_dark_skin_and_hardly_on_light(skin_value: int, least_fall: float) -> None:
+    """Skin stays as it is; an eye of lightness 95 falls by 20 or more on dark skin and by under 6 on light skin."""
+    picture = np.full((40, 40, 3), skin_value, np.uint8)
+    skin = np.ones((40, 40), np.bool_)
+    picture[10:20, 10:20], skin[10:20, 10:20] = 240, False
+    done = dulled(picture, skin, np.ones((40, 40), np.bool_))
+    np.testing.assert_array_equal(done[30:], picture[30:])
+    fall = lightness(picture[13:17, 13:17]) - lightness(done[13:17, 13:17])
+    assert fall >= least_fall if least_fall else fall < 6
+
+
+def test_what_is_darker_than_skin_stays() -> None:
+    """Brows and pupils are not lifted."""
+    picture = np.full((40, 40, 3), 150, np.uint8)
+    skin = np.ones((40, 40), np.bool_)
+    picture[10:20, 10:20], skin[10:20, 10:20] = 20, False
+    np.testing.assert_allclose(dulled(picture, skin, np.ones((40, 40), np.bool_)), picture, atol=1)
+
+
+def test_eyes_may_be_narrower_in_a_smile() -> None:
+    """An opening of 0.17 is a squint at rest and none in a smile; 0.1 is one in both."""
+
+    def row(opening: float, expression: str) -> dict[str, Any]:
+        eye = [[0, 0], [3, -opening * 5], [7, -opening * 5], [10, 0], [7, opening * 5], [3, opening * 5]]
+        points = np.zeros((68, 2))
+        points[36:42] = points[42:48] = eye
+        return {
+            "plain": True, "yaw_deg": 0.0, "pitch_deg": 0.0, "expression_name": expression,
+            "keypoints": [[0, 0], [10, 0], [5, 5], [0, 12], [10, 12]], "landmarks": points.tolist(),
+        }  # fmt: skip
+
+    found = {(o, e): rejection(row(o, e)) for o in (0.1, 0.17, 0.3) for e in ("neutral", "broad_smile")}
+    assert {key for key, rule in found.items() if rule == "eyes_closed"} == {
+        (0.1, "neutral"), (0.1, "broad_smile"), (0.17, "neutral"),
+    }  # fmt: skip
+    assert {rule for key, rule in found.items() if key[0] == 0.3} == {None}
+
+
+def test_the_views_that_are_chosen_of_a_head_span_its_turn() -> None:
+    """Of seven views, noses from far left to far right, three are the first, the middle and the last."""
+    spread = runpy.run_path(str(ROOT / "scripts" / "choose_references.py"))["spread"]
+    views = [
+        SimpleNamespace(
+            keypoints=np.array([[30, 40], [70, 40], [50 + x, 60], [35, 80], [65, 80]], float),
+            xyxy=np.array([0, 0, 100, 120.0]),
+        )
+        for x in (3, -9, 9, 0, -6, 6, -3)
+    ]
+    assert [view.keypoints[2, 0] - 50 for view in spread(views, 3)] == [-9, 0, 9]
+    assert len(spread(views, 20)) == 7
