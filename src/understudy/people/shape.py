@@ -49,7 +49,7 @@ FEMININE = {
 CHILDLIKE = {"l-eye-scale-incr": 0.12, "r-eye-scale-incr": 0.12, "nose-volume-decr": 0.15, "chin-bones-decr": 0.15}
 """Details added to heads under 12 years, fading out by 16."""
 EXPRESSION_RANGES: dict[Expression, dict[str, tuple[float, float]]] = {
-    "neutral": {"mouthSmile": (0.0, 0.08)},
+    "neutral": {"mouthSmile": (0.03, 0.14)},
     "smile": {
         "mouthSmile": (0.4, 0.85),
         "cheekSquint": (0.15, 0.55),
@@ -57,11 +57,11 @@ EXPRESSION_RANGES: dict[Expression, dict[str, tuple[float, float]]] = {
         "mouthDimple": (0, 0.3),
     },
     "broad_smile": {
-        "mouthSmile": (0.7, 1.0),
-        "jawOpen": (0.08, 0.24),
-        "mouthUpperUp": (0.5, 1.0),
-        "mouthLowerDown": (0.25, 0.6),
-        "mouthStretch": (0.15, 0.5),
+        "mouthSmile": (0.55, 0.95),
+        "jawOpen": (0.05, 0.2),
+        "mouthUpperUp": (0.4, 0.85),
+        "mouthLowerDown": (0.15, 0.5),
+        "mouthStretch": (0.1, 0.4),
         "cheekSquint": (0.2, 0.6),
         "eyeSquint": (0.0, 0.2),
     },
