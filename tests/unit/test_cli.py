@@ -40,7 +40,7 @@ def test_asking_for_help_is_no_failure(capsys: pytest.CaptureFixture[str]) -> No
 
 def test_an_unknown_command_is_named(capsys: pytest.CaptureFixture[str]) -> None:
     assert cli.main(["anonymise"]) == 1
-    assert "no command is called 'anonymise'" in capsys.readouterr().err
+    assert "no command is called 'anonymise': did you mean 'anonymize'?" in capsys.readouterr().err
 
 
 def test_only_commands_that_exist_are_listed() -> None:
@@ -115,7 +115,7 @@ def test_python_dash_m_works() -> None:
     assert done.stdout.startswith("understudy")
 
 
-@pytest.mark.parametrize("arguments", [["list", "x"], ["pull"], ["fetch"]])
+@pytest.mark.parametrize("arguments", [["list", "x"], ["fetch"]])
 def test_models_says_what_it_takes(arguments: list[str], capsys: pytest.CaptureFixture[str]) -> None:
     assert cli.main(["models", *arguments]) == 1
     assert "models takes 'list', 'pull NAME' or 'verify'" in capsys.readouterr().err
@@ -135,8 +135,31 @@ def test_models_list_tells_licence_and_training_data_of_every_entry(capsys: pyte
 
 
 def test_a_model_of_an_unknown_name_cannot_be_pulled(capsys: pytest.CaptureFixture[str]) -> None:
-    assert cli.main(["models", "pull", "nobody"]) == 1
-    assert "no weights are called 'nobody'" in capsys.readouterr().err
+    assert cli.main(["models", "pull", "yolox_nan"]) == 1
+    said = capsys.readouterr().err
+    assert "nothing to pull is called 'yolox_nan': did you mean 'yolox_nano'? There are weights: " in said
+    assert "checkpoints of the hub: sd15_inpaint" in said
+    assert "generators: blur, diffusers_inpaint" in said
+    assert cli.main(["models", "pull"]) == 1
+    assert "`understudy models list` shows the names" in capsys.readouterr().err
+
+
+def test_a_wrong_name_among_good_ones_is_refused_before_anything_is_fetched(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr("understudy.weights.pull", lambda *_, **__: pytest.fail("something was fetched"))
+    assert cli.main(["models", "pull", "yunet", "nobody"]) == 1
+    assert "nothing to pull is called 'nobody'. There are" in capsys.readouterr().err
+
+
+def test_an_embedded_model_need_not_be_pulled(capsys: pytest.CaptureFixture[str]) -> None:
+    assert cli.main(["models", "pull", "understudy-face-128"]) == 0
+    assert "understudy-face-128: comes with the package" in capsys.readouterr().out
+
+
+def test_a_setting_that_status_does_not_have_is_named(capsys: pytest.CaptureFixture[str]) -> None:
+    assert cli.main(["status", "out", "verbose=1"]) == 1
+    assert "status has no setting 'verbose'" in capsys.readouterr().err
 
 
 def test_status_of_a_folder_that_is_no_output_is_refused(tmp_path: object, capsys: pytest.CaptureFixture[str]) -> None:

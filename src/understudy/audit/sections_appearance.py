@@ -42,7 +42,9 @@ def _absent(section: Section, inputs: Inputs, metric: str, choice: str) -> None:
     n_missing = len(inputs.study.pictures) if metric == "lpips" else inputs.study.n
     section.row(metric, NAN, 0, missing=n_missing)
     pulls = " and ".join(f"`understudy models pull {name}`" for name in NEEDS[metric])
-    section.missing.append(f"{metric}: not measured: run {pulls} (needs the extra [torch]), then choose {choice}")
+    section.missing.append(
+        f"{metric}: not measured: run {pulls} (needs the extra [torch]); the next audit chooses {choice}"
+    )
 
 
 def _distances(section: Section, inputs: Inputs, name: str) -> None:

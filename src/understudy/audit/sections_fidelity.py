@@ -29,7 +29,7 @@ CONTEXT: Mapping[str, tuple[str, str]] = {
     "psnr_db": ("context_psnr", "dB"),
     "ssim": ("context_ssim", ""),
 }
-NO_PEOPLE = "run `understudy models pull yolox_nano`, then choose people=default"
+NO_PEOPLE = "run `understudy models pull yolox_nano`; the next audit chooses people=default"
 CHANGES: Mapping[str, tuple[str, str]] = {
     "yaw": ("head_pose_change", ""),
     "expression": ("expression_change", ""),

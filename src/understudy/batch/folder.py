@@ -46,6 +46,8 @@ def prepare_output(folder: Path, source_root: Path | None) -> None:
     shown = printable(str(folder))
     if source_root is not None and os.path.realpath(folder) == os.path.realpath(source_root):
         raise OutputError(f"output folder {shown!r} is the input folder: give another one")
+    if folder.exists() and not folder.is_dir():
+        raise OutputError(f"output {shown!r} is a file: give the name of a folder")
     above = inside_output(folder.parent)
     if above is not None:
         raise OutputError(f"output folder {shown!r} lies inside {printable(str(above))!r}, the output of another run")

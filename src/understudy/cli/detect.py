@@ -81,8 +81,9 @@ def detect(settings: Detect) -> int:
             counts["people"] += len(set(seen.subject_id.tolist()))
     if n_pictures + n_failed == 0:
         print(f"understudy: {nothing_done('picture', n_skipped, printable(shown_root(inputs)))}", file=sys.stderr)
-    there = f"{_counted(counts, target)} in {n_pictures} pictures"
-    print(f"{there}; {n_failed} inputs failed, {n_skipped} skipped as no pictures")
+    apart = {"failed": n_failed, "skipped, being no pictures": n_skipped}
+    rest = ", ".join(f"{n} {what}" for what, n in apart.items() if n)
+    print(f"{_counted(counts, target)} in {n_pictures} picture(s){f'; inputs: {rest}' if rest else ''}")
     print(f"results lie in {settings.output}")
     return 3 if n_failed else 0
 

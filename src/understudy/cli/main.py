@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import difflib
 import importlib
 import io
 import os
@@ -64,7 +65,9 @@ def main(argv: Sequence[str] | None = None) -> int:
         return 0
     name, rest = arguments[0], arguments[1:]
     if name not in COMMANDS:
-        print(f"understudy: no command is called {name!r}\n\n{usage()}", file=sys.stderr)
+        near = difflib.get_close_matches(name, COMMANDS, n=1)
+        meant = f": did you mean {near[0]!r}?" if near else ""
+        print(f"understudy: no command is called {name!r}{meant}\n\n{usage()}", file=sys.stderr)
         return CANNOT_RUN
     return _run(name, rest)
 

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import difflib
+from collections.abc import Collection, Sequence
 
 from rich.console import Console
 from rich.markup import escape
@@ -11,7 +12,7 @@ from rich.table import Table
 
 from understudy import weights
 from understudy.config.licences import refuse_unless_accepted
-from understudy.config.needs import Needs, is_generator, needs_of
+from understudy.config.needs import Needs, generator_names, is_generator, needs_of
 from understudy.errors import ConfigError, MissingWeightsError, WeightsDigestError
 from understudy.hub.checkpoint import HubCheck, find_checkpoint, read_record, verify_checkpoint
 from understudy.hub.pull import pull_checkpoint
@@ -46,6 +47,8 @@ def run(arguments: Sequence[str]) -> int:
         return show()
     if action == "pull" and rest:
         return pull(rest)
+    if action == "pull":
+        raise ConfigError("models pull takes names or settings: `understudy models list` shows the names")
     if action == "verify" and not rest:
         return verify()
     raise ConfigError(f"models takes 'list', 'pull NAME' or 'verify', got {' '.join(arguments)!r}")
@@ -108,8 +111,13 @@ def pull(arguments: Sequence[str]) -> int:
     if mirror is not None:
         _pull_checkpoint(hub_entry(names[0]), accept, mirror)
         return 0
+    embedded = {name for name, _ in _embedded()}
+    for name in names:  # before anything is fetched
+        _require_known(name, embedded)
     for name in names:
-        if is_generator(name):
+        if name in embedded:
+            print(f"{name}: comes with the package, nothing is fetched")
+        elif is_generator(name):
             _pull_all(needs_of([f"generator={name}"]), accept)
         elif is_hub_name(name):
             _pull_checkpoint(hub_entry(name), accept, None)
@@ -118,6 +126,24 @@ def pull(arguments: Sequence[str]) -> int:
     if overrides:
         _pull_all(needs_of(overrides), accept)
     return 0
+
+
+def _require_known(name: str, embedded: Collection[str]) -> None:
+    """Refuse a name that nothing has, with those that there are."""
+    known = {
+        "weights": [entry.name for entry in weights.entries()],
+        "checkpoints of the hub": [entry.name for entry in hub_entries()],
+        "generators": generator_names(),
+    }
+    every = {*embedded, *(other for names in known.values() for other in names)}
+    if name in every:
+        return
+    near = difflib.get_close_matches(name, sorted(every), n=1)
+    offered = "; ".join(f"{what}: {', '.join(names)}" for what, names in known.items())
+    raise ConfigError(
+        f"nothing to pull is called {name!r}{f': did you mean {near[0]!r}?' if near else '.'} There are {offered}. "
+        "`understudy models list` tells more of each"
+    )
 
 
 def _taken(arguments: Sequence[str], key: str) -> str | None:

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from pathlib import Path
 
+from understudy.batch.address import is_address
 from understudy.config.locations import user_path
 from understudy.errors import ConfigError
 
@@ -28,6 +30,8 @@ def plain_arguments(
             given[key] = user_path(value)
         elif argument.startswith("-"):
             raise ConfigError(f"{command} has no option {argument!r}: `understudy {command} --help` tells more")
+        elif equals and key.isidentifier() and not (is_address(argument) or Path(user_path(argument)).exists()):
+            raise ConfigError(f"{command} has no setting {key!r}: `understudy {command} --help` tells more")
         else:
             words.append(user_path(argument))
     if not words or (at_most is not None and len(words) > at_most):

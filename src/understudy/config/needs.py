@@ -29,9 +29,14 @@ class Needs:
     """Ids of the hub that the registry does not know, each with its revision and variant."""
 
 
+def generator_names() -> list[str]:
+    """Names of the configs of the group ``generator``."""
+    return sorted(path.stem for path in (configs_folder() / "generator").glob("*.yaml"))
+
+
 def is_generator(name: str) -> bool:
     """Whether a config of the group ``generator`` has this name."""
-    return (configs_folder() / "generator" / f"{name}.yaml").is_file()
+    return name in generator_names()
 
 
 def needs_of(overrides: Sequence[str]) -> Needs:
