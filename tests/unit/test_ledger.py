@@ -117,6 +117,18 @@ def test_an_added_and_a_removed_key_are_named(ledger: Ledger) -> None:
         ledger.match_fingerprint({"new": 2})
 
 
+def test_of_many_changes_those_of_whole_parts_come_first_and_the_others_are_counted(ledger: Ledger) -> None:
+    guard = {"_target_": "Guard", "embedder": {"_target_": "Embedder"}}
+    ledger.match_fingerprint({"a": {str(k): k for k in range(10)}, "guard": guard})
+    ledger.record([FULL])
+    with pytest.raises(StateMismatchError) as caught:
+        ledger.match_fingerprint({"guard": {"_target_": "Other"}})
+    told = str(caught.value).partition("settings: ")[2].partition(". Give")[0].split("; ")
+    assert told[:2] == ['guard._target_ was "Guard", is "Other"', 'guard.embedder._target_ was "Embedder", is absent']
+    assert told[2] == "a.0 was 0, is absent"
+    assert told[-1] == "and 6 more"
+
+
 def test_settings_may_change_while_nothing_is_done(ledger: Ledger) -> None:
     ledger.match_fingerprint({"steps": 4})
     ledger.record([Row("a.jpg", "", Status.FAILED)])

@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 
 from understudy.cli import sweep as command
+from understudy.cli.main import main
 from understudy.cli.sweep import SWEEP_FILE, sweep, worst
 from understudy.config.compose import read_flags
 from understudy.config.sweep import LAUNCHER_FOLDER, has_launcher, job_name, key_of, read_job
@@ -85,6 +86,10 @@ def test_failed_jobs_end_no_sweep_and_are_all_told(tmp_path: Path, capsys: pytes
     report = read_job(tmp_path / "out" / "generator=pixelate")
     assert report is not None
     assert report.exit_code == 3
+    assert main(["status", str(tmp_path / "out")]) == 0
+    lines = capsys.readouterr().out.splitlines()
+    assert lines[0].startswith("a sweep; 4 jobs have come to an end")
+    assert lines[1] == "generator=blur: exit 1: ZeroDivisionError: a bug"
 
 
 def test_ctrl_c_ends_the_sweep_and_the_job_is_not_called_finished(

@@ -21,6 +21,8 @@ from understudy.errors import OutputError, StateMismatchError
 
 __all__ = ["LEDGER_FILE", "ContainerRow", "Ledger", "Row", "Status", "is_local"]
 
+N_NAMED = 6
+"""Changed settings that a message names."""
 _LOCAL = frozenset(
     {"apfs", "bcachefs", "btrfs", "exfat", "ext2", "ext3", "ext4", "f2fs", "jfs", "ntfs", "ntfs3"}
     | {"overlay", "ramfs", "reiserfs", "tmpfs", "ufs", "vfat", "xfs", "zfs"}
@@ -201,12 +203,14 @@ def _flatten(value: Mapping[str, object], prefix: str = "") -> Iterator[tuple[st
 
 
 def differences(old: Mapping[str, object], new: Mapping[str, object]) -> str:
-    """The keys of two flat mappings that differ, with both values."""
-    return "; ".join(
-        f"{key} was {_short(old.get(key))}, is {_short(new.get(key))}"
-        for key in sorted(old.keys() | new.keys())
-        if old.get(key) != new.get(key)
+    """The keys of two flat mappings that differ, with both values: those of whole parts first, ``N_NAMED`` at most."""
+    keys = sorted(
+        (key for key in old.keys() | new.keys() if old.get(key) != new.get(key)),
+        key=lambda key: (not key.endswith("_target_"), key.count(".") if key.endswith("_target_") else 0, key),
     )
+    named = [f"{key} was {_short(old.get(key))}, is {_short(new.get(key))}" for key in keys[:N_NAMED]]
+    more = [f"and {len(keys) - N_NAMED} more"] if len(keys) > N_NAMED else []
+    return "; ".join([*named, *more])
 
 
 def _short(value: object) -> str:

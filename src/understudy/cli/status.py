@@ -4,17 +4,21 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 
+from understudy.batch.address import is_address
 from understudy.batch.inspect import N_NAMED, Progress, parts_of, progress_of
+from understudy.batch.ledger_reader import LEDGER_FILE
 from understudy.batch.sources import printable
 from understudy.cli.film import film_status
 from understudy.cli.words import plain_arguments
+from understudy.config.sweep import JOB_FILE, read_job
 
 HELP = """usage: understudy status DIR [state=DIR]
 
 Tells what became of the inputs of a run that writes, or wrote, into DIR (a folder, or an address such as s3://...), and
-of its parts where it was run with shard=K/N; or of its film. The ledger is opened for reading only. state is that of
-the run.
+of its parts where it was run with shard=K/N; or of its film, or of the jobs of a sweep. The ledger is opened for
+reading only. state is that of the run.
 
 ends    0, whatever became of them; 1 DIR is no output of understudy
 """
@@ -26,8 +30,20 @@ def run(arguments: Sequence[str]) -> int:
         print(HELP, end="")
         return 0 if arguments else 1
     outputs, given = plain_arguments(arguments, "status", "output", ("state",), at_most=1)
-    print(film_status(outputs[0]) or report(outputs[0], given))
+    print(film_status(outputs[0]) or sweep_status(outputs[0]) or report(outputs[0], given))
     return 0
+
+
+def sweep_status(output: str) -> str:
+    """What became of each job of a sweep, where the output is one; empty for any other."""
+    folder = Path(output)
+    if is_address(output) or (folder / LEDGER_FILE).is_file():
+        return ""
+    folders = sorted(path.parent for path in folder.glob(f"*/{JOB_FILE}"))
+    jobs = [job for job in map(read_job, folders) if job is not None]
+    ended = [f"{job.name}: exit {job.exit_code}: {job.message}" for job in jobs]
+    told = f"a sweep; {len(jobs)} jobs have come to an end; `understudy status {output}/JOB` tells more of one"
+    return "\n".join([told, *ended]) if jobs else ""
 
 
 def report(output: str, given: Mapping[str, str]) -> str:

@@ -140,7 +140,7 @@ def readable_format(data: bytes, image_id: str) -> str:
         raise UnreadableImageError(f"{image_id}: {what}, although it is named {suffix}")
     if kind.startswith("video/"):
         raise RefusedImageError(
-            f"{image_id}: {kind} is a video: films are given alone, understudy anonymize input=FILM output=DIR"
+            f"{image_id}: {kind} is a video, and pictures are read here; `understudy anonymize` takes films"
         )
     if kind in ("image/heic-sequence", "image/x-raw") or suffix in RAW_SUFFIXES:
         what = "an image sequence" if kind == "image/heic-sequence" else "a camera raw file"
