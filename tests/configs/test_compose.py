@@ -118,6 +118,7 @@ def test_quoting_escapes_only_what_must_be() -> None:
         (["max_pixels=many"], "max_pixels: Value 'many' of type 'str' could not be converted to Integer"),
         (["runtime.providers=cuda"], "runtime.providers takes a list, in brackets: runtime.providers=[...]"),
         (["runtime.threads=2"], "no setting is called 'runtime.threads': did you mean 'runtime.n_threads'?"),
+        (["detector.passes[0].threshold=0.1"], "'detector.passes[0].threshold=0.1' cannot be read: an entry of a list"),
         (["detector.foo=2"], "no setting is called 'detector.foo'; `understudy detect --cfg job` prints them all"),
         (["detector.threshold={"], "no viable alternative at input '{'"),
     ],

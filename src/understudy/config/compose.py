@@ -39,6 +39,7 @@ _UNKNOWN_KEY = re.compile(r"Key '([^']+)' (?:is )?not in")
 _UNKNOWN_CHOICE = re.compile(r"Could not find '([^/']+)/([^']+)' Available options in '[^']+': (.*)")
 _SEVERAL_VALUES = re.compile(r"Ambiguous value for argument '([^']+)'")
 _NO_LIST = re.compile(r"Invalid value assigned: (\w+) is not a ListConfig")
+_LIST_ENTRY = re.compile(r"[\w.]+\[\d+\]")
 _BEFORE_INTERPOLATION = re.compile(r"(\\*)\$\{")
 _BACKSLASHES_AT_END = re.compile(r"(\\*)\Z")
 _BACKSLASHES_BEFORE_QUOTE = re.compile(r"(\\*)'")
@@ -196,6 +197,12 @@ def _plain(error: Exception, name: str) -> str:
         sweeps = "-m runs each of them (understudy anonymize -m ...), " if name == "anonymize" else ""
         other = f"{key}=[{values}] is a list, and \"{key}='{values}'\" is one text"
         return f"{key} names several values, {values}: {sweeps}{other}"
+    if text.startswith("LexerNoViableAltException: "):
+        given = text.partition(": ")[2].rstrip("^ ")
+        hint = "an entry of a list cannot be set by itself (give the whole list, or a file of your own by --config-dir)"
+        if not _LIST_ENTRY.match(given):
+            hint = "a value with brackets, quotes or commas needs quotes within it: key='\"a, b\"'"
+        return f"{given!r} cannot be read: {hint}"
     key = str(getattr(error, "full_key", None) or "")
     if key and _NO_LIST.search(text):
         return f"{key} takes a list, in brackets: {key}=[...]"
