@@ -83,6 +83,13 @@ def test_a_path_of_question_marks_is_a_glob_and_not_a_missing_value() -> None:
     assert read(compose_config("detect", ["input=???", "output=o"]), Detect, "detect").input == "./???"
 
 
+@pytest.mark.parametrize("key", ["input", "output"])
+def test_an_empty_path_is_refused_and_not_taken_for_the_folder_one_is_in(key: str) -> None:
+    paths = {"input": "a", "output": "b", key: ""}
+    with pytest.raises(ConfigError, match=f"^{key}= is empty: give a path"):
+        compose_config("anonymize", [f"{name}={path}" for name, path in paths.items()])
+
+
 def test_a_leading_tilde_is_the_home_folder(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.setenv("HOME", "/home/ada")
     monkeypatch.chdir(tmp_path)

@@ -360,3 +360,9 @@ def test_a_boxes_file_that_is_not_there_stops_the_run_before_anything_is_written
     assert "none.jsonl' cannot be read: no such file or directory. Give a file of JSON lines" in said
     assert "Errno" not in said
     assert list(tmp_path.iterdir()) == []
+
+
+def test_a_run_that_replaces_nobody_says_so(pictures: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    parts = [*FAST[:3], "generator=null_edit"]
+    assert main(["anonymize", f"input={pictures}", f"output={tmp_path / 'out'}", *parts]) == 0
+    assert "generator null_edit replaces nobody" in capsys.readouterr().err

@@ -40,6 +40,8 @@ def run(arguments: Sequence[str]) -> int:
     target = [argument.partition("=")[2] for argument in arguments if argument.startswith("output=")]
     words = [argument for argument in arguments if not argument.startswith("output=")]
     outputs, _ = plain_arguments(words, "merge", "dir", ())
+    if "" in (*outputs, *target):
+        raise ConfigError("merge got an empty path: give the name of a folder")
     if len(target) > 1 or (not target and len(outputs) > 1):
         raise ConfigError("merge of several folders needs one output=DIR, the folder for the joined tables")
     print(merge(outputs, target[0] if target else outputs[0]))

@@ -40,6 +40,7 @@ from understudy.guard import BodyGuard, FaceGuard
 from understudy.pipeline import Pipeline, PipelineSettings
 from understudy.residual import ResidualScan
 from understudy.runtime.onnx import CPU, bound_memory
+from understudy.types import OutcomeKind
 from understudy.weights import file_digest, is_here, resolve
 
 _PACKAGES = ("numpy", "Pillow", "opencv-python-headless", "onnxruntime", "hydra-core", "torch", "diffusers", "dlib-bin")
@@ -156,6 +157,8 @@ def _build_generator(build: PartBuilder, settings: Anonymize, warnings: list[str
         body: Generator = build(settings.body_generator, "body_generator")
         return body
     generator: Generator | Obscurer = build(settings.generator, "generator")
+    if isinstance(generator, Obscurer) and generator.outcome is OutcomeKind.KEPT:
+        warnings.append(f"generator {generator.name} replaces nobody: what is written shows the people as they are")
     if settings.target == "face" or isinstance(generator, Obscurer):
         if settings.target != "face":
             warnings.append(f"generator {generator.name} obscures bodies too: body_generator is not used")

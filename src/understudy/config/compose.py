@@ -57,6 +57,11 @@ def quote_paths(arguments: Sequence[str]) -> list[str]:
 
     ``boxes=`` and ``boxes=null`` mean "no file"; a folder or file that is called null is what its name says, and so is
     every ``null=null``.
+
+    Raises
+    ------
+    ConfigError
+        A path that must be given is empty, as ``output=$UNSET`` in a shell.
     """
     return [_quoted(argument) for argument in arguments]
 
@@ -68,6 +73,8 @@ def _quoted(argument: str) -> str:
     value = match["value"]
     if match["key"] in _OPTIONAL_PATHS and (value == "" or (value == "null" and not _names_null(match["key"]))):
         return f"{match['prefix']}{match['key']}=null"
+    if value == "":
+        raise ConfigError(f"{match['key']}= is empty: give a path; {match['key']}=. is the folder that you are in")
     if value == "???":  # what OmegaConf reads as "not given"
         value = "./???"
     return f"{match['prefix']}{match['key']}={quote(user_path(value))}"
