@@ -89,7 +89,7 @@ def test_two_portraits_against_themselves_break_the_privacy_gate_and_end_with_4(
     printed = capsys.readouterr().out
     assert "rank1_rate" in printed
     assert "gates" in printed
-    assert "too few people: n = 2, up to 100 are wanted" in printed.splitlines()[-2]
+    assert "too few faces or pictures: n = 2, up to 100 are wanted" in printed.splitlines()[-2]
     assert printed.splitlines()[-1] == f"results lie in {output}"
     document = json.loads((output / "audit.json").read_text(encoding="utf-8"))
     rows = {(row["metric"], row["attribute"], row["group"]): row for row in document["table"]}

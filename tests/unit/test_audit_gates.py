@@ -151,7 +151,7 @@ def test_a_verdict_says_where_people_are_too_few() -> None:
     few = judge(AuditTable([row(0.01, 0.0, 0.04, n=12)]), [GATE, Gate("more", "rank1_rate", 0.05, minimum_n=100)])
     assert run.verdict(few) == {
         "verdict": "undecided",
-        "reason": "undecided: more, privacy; too few people: n = 12, up to 100 are wanted",
+        "reason": "undecided: more, privacy; too few faces or pictures: n = 12, up to 100 are wanted",
     }
     enough = judge(AuditTable([row(0.04, 0.02, 0.06)]), [GATE])
     assert run.verdict(enough)["reason"] == "undecided: privacy"

@@ -309,7 +309,9 @@ def verdict(gates: Sequence[GateResult]) -> dict[str, str]:
     parts = [f"{what} {', '.join(names)}" for what, names in (("failed:", failed), ("undecided:", open_)) if names]
     few = [(g.row.n, g.gate.minimum_n) for g in broken if g.row is not None and g.row.n < g.gate.minimum_n]
     if few:
-        parts.append(f"too few people: n = {min(n for n, _ in few)}, up to {max(m for _, m in few)} are wanted")
+        least, most = min(n for n, _ in few), max(n for n, _ in few)
+        there = f"{least}" if least == most else f"{least} to {most}"
+        parts.append(f"too few faces or pictures: n = {there}, up to {max(m for _, m in few)} are wanted")
     return {"verdict": "fail" if failed else "undecided", "reason": "; ".join(parts)}
 
 
