@@ -155,3 +155,6 @@ def test_a_verdict_says_where_people_are_too_few() -> None:
     }
     enough = judge(AuditTable([row(0.04, 0.02, 0.06)]), [GATE])
     assert run.verdict(enough)["reason"] == "undecided: privacy"
+    two = AuditTable([row(0.01, 0.0, 0.04, n=12), row(0.01, 0.0, 0.04, n=3, metric="context_mean_abs")])
+    several = judge(two, [GATE, Gate("fidelity", "context_mean_abs", 0.05, minimum_n=50)])
+    assert run.verdict(several)["reason"].endswith("too few faces or pictures: n = 3 to 12, up to 50 are wanted")
