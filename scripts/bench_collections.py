@@ -220,7 +220,7 @@ def measure_full(folder: Path, n: int = 500) -> str:
     return "\n".join([intro, "", head, "|---|---|---|---|---|", *rows, "", same])
 
 
-def measure_speed(folder: Path, n: int = 192, rounds: int = 3) -> str:
+def measure_speed(folder: Path, n: int = 480, rounds: int = 3) -> str:
     """One Ray actor of one thread beside two."""
     from collections_ray import TIMED_PX, make_full
 

@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from understudy.attributes.skin_tone import ita_bin, measure_ita
-from understudy.color import ita_deg
+from understudy.attributes.skin_tone import SHINE_DEG, ita_bin, measure_face_lab, measure_ita, measure_matte_ita
+from understudy.color import ita_deg, lab
 from understudy.errors import InvalidInputError
 
 SKIN = (198, 150, 120)
@@ -77,3 +77,29 @@ def test_nothing_measured_has_no_bin() -> None:
     """NaN is refused rather than called dark."""
     with pytest.raises(InvalidInputError, match="finite"):
         ita_bin(float("nan"))
+
+
+def test_a_whole_face_of_one_colour_reads_as_that_colour() -> None:
+    """Eyes, mouth and ground do not weigh in; and where nothing shines the patches have the last word."""
+    measured = measure_face_lab(_face(), BOX, POINTS, np.ones(5))
+    np.testing.assert_allclose(measured, lab(np.array([SKIN], np.uint8))[0], atol=0.01)
+    assert measure_matte_ita(_face(), BOX, POINTS, np.ones(5)) == measure_ita(_face(), BOX, POINTS, np.ones(5))
+
+
+def test_a_shining_dark_face_is_not_read_as_a_light_one() -> None:
+    """Highlights on both cheekbones and the forehead count for no more than SHINE_DEG over the face."""
+    dark = (110, 75, 60)
+    face = _face(dark)
+    ys, xs = np.mgrid[0:110, 0:100] + 0.5
+    for x, y in ((39, 61.5), (61, 61.5), (50, 28.5)):
+        face[(xs - x) ** 2 + (ys - y) ** 2 <= 5.3**2] = (225, 205, 190)
+    given = (BOX, POINTS, np.ones(5))
+    assert ita_bin(measure_ita(face, *given)) == 0
+    expected = float(ita_deg(np.array(dark))) + SHINE_DEG
+    assert measure_matte_ita(face, *given) == pytest.approx(expected, abs=0.5)
+
+
+def test_a_whole_face_outside_the_picture_reads_as_nan() -> None:
+    """As the patches do."""
+    assert np.isnan(measure_face_lab(_face(), BOX + 500, POINTS + 500, np.ones(5))).all()
+    assert np.isnan(measure_matte_ita(_face(), BOX + 500, POINTS + 500, np.ones(5)))

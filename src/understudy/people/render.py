@@ -50,6 +50,7 @@ from understudy.people.persona import (
     MIN_AGE,
     Expression,
     Persona,
+    View,
     bare,
     dealt,
     generator,
@@ -121,9 +122,10 @@ def develop_mix(
 
 
 def render_view(
-    persona: Persona, settings: Settings, passes: Passes, geometry: FaceGeometry, view: int, result: HeadResult
+    persona: Persona, settings: Settings, passes: Passes, geometry: FaceGeometry, asked: View, result: HeadResult
 ) -> None:
     """Judge one view, develop its mixes and add what is kept to ``result``."""
+    view = asked.number
     mixes = sample_mixes(settings.seed, persona.index, view, settings.n_mixes)
     rule = view_rejection(geometry, passes.region[..., 1], settings.size_px)
     if rule is not None:
@@ -149,6 +151,7 @@ def render_view(
                 "linear": f"{stem}_linear.npz" if settings.keep_linear else None,
                 "view": view,
                 "mix": number,
+                "gaze_at_camera": asked.gaze_at_camera,
                 **picture_labels(persona, geometry, picture, face),
                 **light,
                 "code_version": code_version(),
@@ -213,7 +216,7 @@ def render_head(
             noise_seed = int(stream(NOISE).integers(2**31))
             passes = studio.render(camera, sample_rig(stream(RIG)), gaze, noise_seed)
             geometry = face_geometry(figure.head, camera, vertices, passes.depth)
-            render_view(persona, settings, passes, geometry, number, result)
+            render_view(persona, settings, passes, geometry, view, result)
     finally:
         studio.close()
     result.seconds = time.monotonic() - begun
