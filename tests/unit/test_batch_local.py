@@ -607,7 +607,7 @@ def test_an_output_inside_an_output_is_refused(tmp_path: Path) -> None:
 def test_an_output_that_is_a_file_is_refused(tmp_path: Path) -> None:
     source = collection(tmp_path / "in", 1)
     (tmp_path / "out").write_text("a file")
-    with pytest.raises(OutputError, match="cannot be written: file exists"):
+    with pytest.raises(OutputError, match="is a file: give the name of a folder"):
         run(source, tmp_path / "out")
 
 
