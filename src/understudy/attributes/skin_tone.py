@@ -151,7 +151,8 @@ def _face_pixels(view: NDArray[np.uint8], keypoints: NDArray[np.float64]) -> NDA
     eye = (np.abs(along) < 0.28) & (np.abs(across) < 0.85)
     brow = (along > -0.42) & (along < -0.2) & (np.abs(across) < 0.8)
     lips = (across / 0.5) ** 2 + ((along - 1.05) / 0.3) ** 2 < 1
-    return view[low[1] : high[1] : step, low[0] : high[0] : step][oval & ~eye & ~brow & ~lips]
+    seen = view[low[1] : high[1] : step, low[0] : high[0] : step]
+    return np.asarray(seen[oval & ~eye & ~brow & ~lips], np.uint8)
 
 
 def _patches(
