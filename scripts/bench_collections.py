@@ -238,8 +238,35 @@ def measure_speed(folder: Path, n: int = 480, rounds: int = 3) -> str:
     )
     spread = f"median {middle:.2f} ({ratios[0]:.2f} to {ratios[-1]:.2f})"
     last = f"Speed-up of two actors over one: {spread}, target 1.7: {verdict}."
+    print(f"{intro}\n{lines}\n{last}", flush=True)
+    last += f"\n{measure_processes(folder)}"
     head = ["| one actor, pictures a second | two actors | ratio |", "|---|---|---|"]
     return "\n".join([intro, "", *head, *lines, "", last])
+
+
+def measure_processes(folder: Path, n: int = 96, rounds: int = 2) -> str:
+    """What this machine gives to two processes that have nothing to do with each other: a limit for two actors."""
+    from collections_ray import TIMED_PX, make_full
+
+    source = folder / "control"
+    make_full(source, n, TIMED_PX, 1)
+    plain = [sys.executable, "-m", "understudy", "anonymize", f"input={source}"]
+    plain += ["runner.n_workers=1", "runner.n_replacers=1"]
+
+    def seconds(name: str, n_processes: int) -> float:
+        began = time.monotonic()
+        commands = [[*plain, f"output={folder / f'{name}-{k}'}"] for k in range(n_processes)]
+        started = [subprocess.Popen(c, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL) for c in commands]
+        if any(process.wait() for process in started):
+            raise SystemExit(f"understudy anonymize failed on {source}")
+        return time.monotonic() - began
+
+    ratios = [2 * seconds(f"alone-{k}", 1) / seconds(f"both-{k}", 2) for k in range(rounds)]
+    told = " and ".join(f"{ratio:.2f}" for ratio in ratios)
+    return (
+        f"On the same machine two processes of `runner=local`, one worker each, over {n} such pictures do {told} times "
+        "the work of one, start-up included."
+    )
 
 
 def ledger_rows(output: Path) -> int:

@@ -44,9 +44,8 @@ def spread(records: Sequence[Record], n: int) -> list[Record]:
     """At most ``n`` of some views of one head, from the one that is turned furthest one way to the other."""
     seen = np.ones(len(records[0].keypoints))
     order = np.argsort([estimate_yaw_deg(record.keypoints, seen, record.xyxy) or 0.0 for record in records])
-    return [
-        records[order[k]] for k in np.unique(np.linspace(0, len(order) - 1, min(n, len(order))).round().astype(int))
-    ]
+    places = np.unique(np.linspace(0, len(order) - 1, min(n, len(order))).round().astype(int))
+    return [records[order[place]] for place in places]
 
 
 def main() -> None:

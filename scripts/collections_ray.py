@@ -123,7 +123,7 @@ def speed_up(source: str, folder: Path, rounds: int) -> list[tuple[float, float]
             for n_actors in (1, 2) if turn % 2 == 0 else (2, 1):
                 times: list[float] = []
                 pool = [f"runner.min_actors={n_actors}", f"runner.max_actors={n_actors}"]
-                runner = ["runner=ray", *pool, "runner.max_tasks=1", "runner.block=8"]
+                runner = ["runner=ray", *pool, "runner.max_tasks=1"]
                 summary = run_full(source, str(folder / f"speed-{turn}-{n_actors}"), runner, times)
                 assert summary.outcomes["replaced"] > 0, summary
                 quarter = len(times) // 4

@@ -75,11 +75,16 @@ def _skin_pixels(
     pixels = _pixels(view, centers, radius)
     value = lab(pixels)
     lightness = value[:, 0]
-    skin = (value[:, 2] > 0) & (value[:, 1] > -5) & (lightness > 4) & (lightness < 98)
+    skin = _like_skin(value)
     if skin.sum() < MIN_PIXELS:
         return pixels[:0]
     middle = np.median(lightness[skin])
     return pixels[skin & (np.abs(lightness - middle) < 15)]
+
+
+def _like_skin(value: NDArray[np.float64]) -> NDArray[np.bool_]:
+    """Which CIELAB colours (N, 3) skin may have: neither green nor blue, neither black nor burnt out."""
+    return np.asarray((value[:, 2] > 0) & (value[:, 1] > -5) & (value[:, 0] > 4) & (value[:, 0] < 98), np.bool_)
 
 
 def measure_face_lab(
@@ -103,11 +108,22 @@ def measure_face_lab(
     if len(visibility) < 5 or not (np.asarray(visibility)[[0, 1, 3, 4]] > 0).all():
         return measure_skin_lab(view, xyxy, keypoints, visibility)
     value = lab(_face_pixels(view, np.asarray(keypoints, np.float64)))
-    skin = value[(value[:, 2] > 0) & (value[:, 1] > -5) & (value[:, 0] > 4) & (value[:, 0] < 98)]
+    skin = value[_like_skin(value)]
     if len(skin) < MIN_PIXELS:
         return np.full(3, np.nan)
     low, high = np.percentile(skin[:, 0], _MIDDLE)
     return np.asarray(np.median(skin[(skin[:, 0] >= low) & (skin[:, 0] <= high)], axis=0), np.float64)
+
+
+def measure_face_ita(
+    view: NDArray[np.uint8],
+    xyxy: NDArray[np.floating],
+    keypoints: NDArray[np.floating],
+    visibility: NDArray[np.floating],
+) -> float:
+    """ITA of ``measure_face_lab``, in degrees; NaN where that is."""
+    lightness, _, b = measure_face_lab(view, xyxy, keypoints, visibility)
+    return float(np.degrees(np.arctan2(lightness - 50, b)))
 
 
 def measure_matte_ita(
@@ -122,8 +138,7 @@ def measure_matte_ita(
     skin. In degrees; NaN where too little skin lies inside the picture.
     """
     patches = measure_ita(view, xyxy, keypoints, visibility)
-    lightness, _, b = measure_face_lab(view, xyxy, keypoints, visibility)
-    whole = float(np.degrees(np.arctan2(lightness - 50, b)))
+    whole = measure_face_ita(view, xyxy, keypoints, visibility)
     return min(patches, whole + SHINE_DEG) if np.isfinite(whole) else patches
 
 

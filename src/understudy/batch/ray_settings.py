@@ -27,7 +27,7 @@ class RaySettings:
     """Logical CPUs of a task that reads and decodes, or encodes and writes."""
     max_tasks: int = 2
     """Tasks of each of the two kinds at one time."""
-    block: int = 16
+    block: int = 24
     """Pictures that travel together."""
     block_mb: int = 32
     """Larger blocks are split."""
