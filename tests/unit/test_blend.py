@@ -36,13 +36,20 @@ def test_an_understudy_of_the_right_colour_is_left_alone() -> None:
 
 def test_the_step_at_the_edge_is_closed_and_the_middle_keeps_its_own_colour() -> None:
     canvas, unknown, region = scene(100)
-    pixels = blended(MembraneBlender(grain=False, limit=60), canvas, unknown, region, 150)
+    pixels = blended(MembraneBlender(grain=False, limit=60), canvas, unknown, region, 125)
     middle = pixels[45 - region.window[1], 50 - region.window[0]]
     inner = np.zeros_like(region.mask)
     inner[1:-1, 1:-1] = region.mask[1:-1, 1:-1] & region.mask[:-2, 1:-1] & region.mask[2:, 1:-1]
     edge = region.mask & ~inner
     assert np.abs(pixels[edge].astype(int) - 100).max() <= 6
-    assert (np.abs(middle.astype(int) - 150) <= 2).all()
+    assert (np.abs(middle.astype(int) - 125) <= 2).all()
+
+
+def test_a_wall_behind_a_cheek_does_not_tint_it() -> None:
+    """Two and a half times the limit off is another thing, not another light: at most 2 grey levels are corrected."""
+    canvas, unknown, region = scene(100)
+    pixels = blended(MembraneBlender(grain=False, limit=40), canvas, unknown, region, 200)
+    assert np.abs(pixels[region.mask].astype(int) - 200).max() <= 2
 
 
 def test_nothing_under_any_mask_is_read() -> None:

@@ -28,7 +28,7 @@ class MembraneBlender:
     fade : float
         Distance over which the local correction fades, over the longer side of the region.
     limit : float
-        Largest correction, grey levels.
+        Largest correction, grey levels; of what is much further off (a wall behind a cheek) next to nothing is taken.
     grain : bool
         Whether noise of the ring's strength is added, since a generator's skin is cleaner than a camera's.
     silhouette : "box", "hull" or "dilated"
@@ -99,7 +99,9 @@ class MembraneBlender:
         self, difference: NDArray[np.float32], ring: NDArray[np.bool_], mask: NDArray[np.bool_], longer: int
     ) -> NDArray[np.float32]:
         """Full correction at the edge, none further in: a coloured wall must not tint a face.  (h, w, 3)"""
-        local = spread(np.clip(difference, -self.limit, self.limit), ring)
+        unlike = np.abs(difference).mean(axis=-1, keepdims=True) / self.limit
+        # hair or a wall behind a cheek is no error of its colour: what is too far off counts as nothing to correct
+        local = spread(np.clip(difference, -self.limit, self.limit) * np.exp(-(unlike**4)), ring)
         depth = cv2.distanceTransform(mask.astype(np.uint8), cv2.DIST_L2, 3)
         weight = np.exp(-np.maximum(depth - 1, 0) / max(self.fade * longer, 1.0)).astype(np.float32)[..., None]
         return np.asarray(local * weight, np.float32)

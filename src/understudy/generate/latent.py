@@ -27,6 +27,8 @@ from understudy.diffusion.networks import (
 from understudy.diffusion.reference import MIRRORED, bend_for, edged, transfer_detail, turned_further
 from understudy.diffusion.sampler import sample
 from understudy.errors import GenerationError, InvalidInputError, MissingWeightsError
+from understudy.generate.complexion import matched
+from understudy.generate.outline import fitted, under_hair
 from understudy.generate.rim import continued
 from understudy.generate.tone import hold_skin_hue, toned
 from understudy.runtime.onnx import CPU, open_session
@@ -197,7 +199,7 @@ class LatentDiffusionGenerator:
         context, mask = coarser(condition.context, condition.replace_mask, config.detail_scale)
         context, mask = context[inner, inner], mask[inner, inner]
         keypoints, visibility = self._keypoints(condition)
-        reference = self._reference(condition, seed)
+        reference = self._reference(condition, seed, context, mask)
         if reference is not None:
             laid, cover = reference
             context = np.where((mask & cover)[..., None], laid, context)
@@ -225,8 +227,20 @@ class LatentDiffusionGenerator:
         places = condition.keypoints[: config.n_keypoints] / np.float32(config.detail_scale)
         return places - np.float32(config.margin_px), condition.visibility[: config.n_keypoints]
 
+    def _places(self, condition: Condition) -> NDArray[np.float32]:
+        """Where the keypoints come to lie, px of the networks' window: the mean ones where nobody says."""
+        keypoints, visibility = self._keypoints(condition)
+        if self._references is None or (len(visibility) and (visibility > 0).all()):
+            return keypoints
+        return self._references.mean_keypoints
+
     def _reference(
-        self, condition: Condition, seed: int, scale: int = 1
+        self,
+        condition: Condition,
+        seed: int,
+        context: NDArray[np.uint8],
+        mask: NDArray[np.bool_],
+        scale: int = 1,
     ) -> tuple[NDArray[np.uint8], NDArray[np.bool_]] | None:
         """The rendered face that the sampler starts from, in the networks' window, and where it shows its subject."""
         if self._references is None:
@@ -242,8 +256,10 @@ class LatentDiffusionGenerator:
         index, mirror = self._references.draw(seed, chosen_by, tags, weights=config.tag_weights)
         size = config.crop_size - 2 * config.margin_px
         laid, cover = self._references.lay(index, mirror, places, size, scale, bend_for(seed, config.bend))
-        goal = self._references.mean_keypoints if places is None else places
-        return toned(laid, scale * goal, np.ones(len(goal)), condition.attributes.skin_tone), cover
+        goal = scale * (self._references.mean_keypoints if places is None else places)
+        laid = toned(laid, goal, np.ones(len(goal)), condition.attributes.skin_tone)
+        laid, cover = fitted(laid, cover, goal, context, mask)
+        return matched(laid, cover, context, mask), cover
 
     def _one(self, condition: Condition, seed: int) -> Generated:
         given, networks, config = self.prepare(condition, seed), self.networks, self.config
@@ -259,18 +275,20 @@ class LatentDiffusionGenerator:
             raise GenerationError(f"the model's output for seed {seed} is not finite")
         scale = config.detail_scale
         middle = finer(pixels_from_network(values)[0], scale)
-        reference = self._reference(condition, seed, scale) if config.detail else None
+        margin = scale * config.margin_px
+        inner = slice(margin, self.crop_size - margin)
+        known, erased = condition.context[inner, inner], condition.replace_mask[inner, inner]
+        reference = self._reference(condition, seed, known, erased, scale) if config.detail else None
         if reference is not None:
             middle = transfer_detail(middle, *reference, sigma_px=scale * config.detail_sigma_px, share=config.detail)
-        margin = scale * config.margin_px
         made = np.pad(middle, ((margin, margin), (margin, margin), (0, 0)), "edge")
         # also around the mask: how the network draws what is known there tells the blender how far its colours are off
-        inner = slice(margin, self.crop_size - margin)
         drawn = condition.replace_mask.copy()
         drawn[inner, inner] = True
         pixels = np.where(drawn[..., None], made, condition.context)
         if reference is not None:
-            shown = np.pad(edged(reference[1]), margin)
+            places = scale * self._places(condition)
+            shown = np.pad(under_hair(edged(reference[1]), places, erased, seed), margin)
             pixels = continued(pixels, condition.context, condition.replace_mask, shown)
         return Generated(hold_skin_hue(pixels, condition), seed, self.n_steps)
 

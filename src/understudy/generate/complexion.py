@@ -1,0 +1,69 @@
+"""A reference in the complexion of the skin that shows around the erased face: ears, neck, a bare forehead."""
+
+from __future__ import annotations
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+from understudy.color import lab
+
+_RING = 0.30
+"""How far around the mask skin is looked for, of the square root of its area."""
+_HUE_DEG, _CHROMA, _LIGHTNESS = (22.0, 72.0), (7.0, 45.0), 22.0
+"""What may be skin: hue angle and chroma in CIELAB, and how far off the reference's lightness."""
+_ENOUGH = 0.04
+"""Share of the ring that has to be skin before it is trusted half."""
+_COMMON = (12.0, 16.5)
+"""CIELAB a and b of skin in photographs where nothing else is known (Xiao et al. 2017, doi:10.1111/srt.12295)."""
+_COMMON_SHARE = 0.5
+
+
+def matched(
+    pixels: NDArray[np.uint8],
+    cover: NDArray[np.bool_],
+    context: NDArray[np.uint8],
+    mask: NDArray[np.bool_],
+) -> NDArray[np.uint8]:
+    """A laid reference (H, W, 3) whose skin has the hue and chroma of the skin beside the mask; lightness stays.
+
+    Skin tone is the policy's to carry; what is matched here is light: a render under white light looks grey beside a
+    neck in the evening sun. Where no skin shows, a share of the way to what is common. Known pixels alone are read.
+
+    Parameters
+    ----------
+    pixels : (H, W, 3) uint8
+    cover : (H, W) bool
+        Where the reference shows its subject.
+    context : (H, W, 3) uint8
+        With the erased pixels under ``mask`` (H, W).
+    """
+    if not (cover & mask).any():
+        return pixels
+    value = np.asarray(cv2.cvtColor(pixels.astype(np.float32) / 255, cv2.COLOR_RGB2LAB), np.float32)
+    own = np.median(value[cover & mask], axis=0)
+    goal = (1 - _COMMON_SHARE) * own[1:] + _COMMON_SHARE * np.array(_COMMON)
+    seen, share = _skin_beside(context, mask, float(own[0]))
+    if share > 0:
+        trust = share / (share + _ENOUGH)
+        # chroma grows with lightness, and a neck is darker than the face over it
+        there = seen[1:] * np.sqrt(np.clip(own[0] / max(float(seen[0]), 1), 0.8, 1.25))
+        goal = (1 - trust) * goal + trust * there
+    value[..., 1:] += (goal - own[1:]).astype(np.float32)
+    return np.clip(np.rint(cv2.cvtColor(value, cv2.COLOR_LAB2RGB) * 255), 0, 255).astype(np.uint8)
+
+
+def _skin_beside(
+    context: NDArray[np.uint8], mask: NDArray[np.bool_], lightness: float
+) -> tuple[NDArray[np.float64], float]:
+    """Median CIELAB colour of what looks like skin around a mask, and its share of the ring."""
+    width = _RING * float(np.sqrt(mask.sum()))
+    away = cv2.distanceTransform((~mask).astype(np.uint8), cv2.DIST_L2, 3)
+    ring = (away > 1) & (away <= width)
+    if not ring.any():
+        return np.zeros(3), 0.0
+    value = lab(context[ring])
+    hue, chroma = np.degrees(np.arctan2(value[:, 2], value[:, 1])), np.hypot(value[:, 1], value[:, 2])
+    skin = (hue > _HUE_DEG[0]) & (hue < _HUE_DEG[1]) & (chroma > _CHROMA[0]) & (chroma < _CHROMA[1])
+    skin &= np.abs(value[:, 0] - lightness) < _LIGHTNESS
+    return (np.median(value[skin], axis=0), float(skin.mean())) if skin.any() else (np.zeros(3), 0.0)

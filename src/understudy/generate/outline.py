@@ -1,0 +1,157 @@
+"""Where a reference's face ends: its outline is brought to the mask's edge, and hair falls over its forehead."""
+
+from __future__ import annotations
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+from understudy.color import lab
+
+_N_ANGLES = 240
+_LARGEST_STRETCH = 1.22
+_INSIDE = 0.99
+"""Where the face ends, as a share of the mask's radius."""
+_STILL = 0.5
+"""Share of the radius up to which nothing moves: eyes, nose and mouth stay at their keypoints."""
+_SIDES_DEG = (98.0, 128.0)
+"""Angles from the chin: up to the first a face always reaches the mask's edge, from the second on a bald one."""
+_SKIN_LIKE = 16.0
+"""Distance in CIELAB at which surroundings count as skin to a third."""
+_RING = (0.02, 0.07)
+"""What is looked at outside the mask, in shares of its radius."""
+_STRANDS = 0.075
+"""How far the edge of hair over a forehead wanders, of the mask's radius."""
+
+
+def fitted(
+    pixels: NDArray[np.uint8],
+    cover: NDArray[np.bool_],
+    keypoints: NDArray[np.floating],
+    context: NDArray[np.uint8],
+    mask: NDArray[np.bool_],
+) -> tuple[NDArray[np.uint8], NDArray[np.bool_]]:
+    """A laid reference whose cheeks and jaw, and where skin lies across the edge its forehead, reach the mask's edge.
+
+    What hair, ears, neck and background outside the mask meet is then a face, not a rim that somebody has to invent.
+    Each ray from the middle of the keypoints is stretched towards its end; nothing moves near the features. Only the
+    mask's shape and known pixels are read.
+
+    Parameters
+    ----------
+    pixels : (H, W, 3) uint8
+    cover : (H, W) bool
+        Where the reference shows its subject.
+    keypoints : (5, 2) px
+        Where they lie.
+    context : (H, W, 3) uint8
+        With the erased pixels under ``mask`` (H, W).
+
+    Returns
+    -------
+    pixels, cover
+        As given, moved.
+    """
+    center, chin_deg = _frame(keypoints)
+    size = float(max(mask.shape))
+    edge, end = _extent(mask, center, size), _extent(cover, center, size)
+    if not (edge > 2).all() or not (end > 2).all():
+        return pixels, cover
+    from_chin = np.abs((_angles_deg() - chin_deg + 180) % 360 - 180)
+    low = np.clip((_SIDES_DEG[1] - from_chin) / (_SIDES_DEG[1] - _SIDES_DEG[0]), 0, 1)
+    skin = _skin_outside(pixels, cover, context, mask, center, edge)
+    share = np.maximum(low, skin)
+    stretch = 1 + share * (np.clip(_INSIDE * edge / end, 1, _LARGEST_STRETCH) - 1)
+    stretch = _around(stretch, 5)
+    y, x = np.mgrid[0 : mask.shape[0], 0 : mask.shape[1]].astype(np.float32)
+    dx, dy = x + 0.5 - center[0], y + 0.5 - center[1]
+    at = (np.degrees(np.arctan2(dy, dx)) % 360) * _N_ANGLES / 360
+    factor, reach = _at(stretch, at), _at(end * stretch, at)
+    radius = np.hypot(dx, dy) / np.maximum(reach, 1)
+    t = np.clip((radius - _STILL) / (1 - _STILL), 0, 1)
+    shrink = 1 - t * t * (3 - 2 * t) * (1 - 1 / factor)
+    source = [(center[k] + d * shrink - 0.5).astype(np.float32) for k, d in ((0, dx), (1, dy))]
+    moved = cv2.remap(pixels, source[0], source[1], cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE)
+    covered = cv2.remap(cover.astype(np.float32), source[0], source[1], cv2.INTER_LINEAR)
+    return np.asarray(moved, np.uint8), np.asarray(covered > 0.5, np.bool_)
+
+
+def under_hair(
+    shown: NDArray[np.floating], keypoints: NDArray[np.floating], mask: NDArray[np.bool_], seed: int
+) -> NDArray[np.float32]:
+    """How much of each pixel is the face (H, W), with an edge that wanders strand by strand over the forehead.
+
+    Below the temples nothing changes.
+    """
+    center, chin_deg = _frame(keypoints)
+    random = np.random.Generator(np.random.Philox(np.random.SeedSequence([seed, 4])))
+    wander = sum(_around(random.standard_normal(_N_ANGLES), width) * weight for width, weight in ((9, 2.2), (2, 1.0)))
+    y, x = np.mgrid[0 : mask.shape[0], 0 : mask.shape[1]].astype(np.float32)
+    dx, dy = x + 0.5 - center[0], y + 0.5 - center[1]
+    angle = np.degrees(np.arctan2(dy, dx)) % 360
+    from_chin = np.abs((angle - chin_deg + 180) % 360 - 180)
+    high = np.clip((from_chin - _SIDES_DEG[0]) / (_SIDES_DEG[1] - _SIDES_DEG[0]), 0, 1)
+    length = float(np.sqrt(mask.sum() / np.pi))
+    depth = cv2.distanceTransform((np.asarray(shown) > 0.5).astype(np.uint8), cv2.DIST_L2, 5)
+    ragged = 0.5 + (depth / (_STRANDS * length) - 0.9 - 0.6 * _at(np.asarray(wander), angle * _N_ANGLES / 360)) * 0.6
+    ragged = np.minimum(shown, np.clip(ragged, 0, 1))
+    return np.asarray(shown + high * (ragged - shown), np.float32)
+
+
+def _frame(keypoints: NDArray[np.floating]) -> tuple[NDArray[np.float64], float]:
+    """The middle of eyes and mouth, and the direction of the chin in degrees."""
+    points = np.asarray(keypoints, np.float64)
+    eyes, mouth = points[:2].mean(axis=0), points[3:5].mean(axis=0)
+    down = mouth - eyes
+    return (eyes + mouth) / 2, float(np.degrees(np.arctan2(down[1], down[0])))
+
+
+def _angles_deg() -> NDArray[np.float64]:
+    return np.arange(_N_ANGLES) * 360 / _N_ANGLES
+
+
+def _polar(picture: NDArray[np.generic], center: NDArray[np.float64], reach: float) -> NDArray[np.float32]:
+    """A picture along rays: (angles, px of the radius, ...)."""
+    radius, angle = np.meshgrid(np.arange(round(reach)) + 0.5, np.radians(_angles_deg()))
+    x = (center[0] + radius * np.cos(angle) - 0.5).astype(np.float32)
+    y = (center[1] + radius * np.sin(angle) - 0.5).astype(np.float32)
+    return np.asarray(cv2.remap(picture.astype(np.float32), x, y, cv2.INTER_LINEAR, borderMode=cv2.BORDER_CONSTANT))
+
+
+def _extent(inside: NDArray[np.bool_], center: NDArray[np.float64], reach: float) -> NDArray[np.float64]:
+    """How far each ray from the centre runs inside, px."""
+    rays = _polar(inside, center, reach) > 0.5
+    return np.asarray(np.where(rays.all(axis=1), rays.shape[1], (~rays).argmax(axis=1)), np.float64)
+
+
+def _skin_outside(
+    pixels: NDArray[np.uint8],
+    cover: NDArray[np.bool_],
+    context: NDArray[np.uint8],
+    mask: NDArray[np.bool_],
+    center: NDArray[np.float64],
+    edge: NDArray[np.float64],
+) -> NDArray[np.float64]:
+    """For each ray how much what lies across the mask's edge looks like the reference's skin, in [0, 1]."""
+    skin = np.median(lab(pixels[cover]), axis=0)
+    rays = _polar(np.dstack([context, (~mask) * 255.0]), center, float(max(mask.shape)))
+    steps = np.linspace(*_RING, 5)[None] * edge[:, None] + edge[:, None]
+    at = np.clip(steps.round().astype(int), 0, rays.shape[1] - 1)
+    seen = np.take_along_axis(rays, at[..., None], axis=1)  # (angles, 5, 4)
+    off = np.linalg.norm((lab(seen[..., :3].astype(np.uint8).reshape(-1, 3)) - skin) * [0.6, 1, 1], axis=1)
+    alike = np.exp(-((off.reshape(seen.shape[:2]) / _SKIN_LIKE) ** 2)) * (seen[..., 3] > 250)
+    return np.asarray(np.clip(2 * _around(alike.mean(axis=1), 6) - 0.3, 0, 1))
+
+
+def _around(values: NDArray[np.float64], width: float) -> NDArray[np.float64]:
+    """Values around a circle, smoothed."""
+    frequency = np.fft.rfftfreq(len(values))
+    smooth = np.fft.irfft(np.fft.rfft(values) * np.exp(-2 * (np.pi * width * frequency) ** 2), len(values))
+    return np.asarray(smooth, np.float64)
+
+
+def _at(values: NDArray[np.float64], place: NDArray[np.floating]) -> NDArray[np.float64]:
+    """Values of rays at places in [0, n) between them."""
+    low = np.floor(place).astype(int)
+    t = place - low
+    return np.asarray((1 - t) * values[low % len(values)] + t * values[(low + 1) % len(values)])

@@ -1,0 +1,93 @@
+"""Where a reference's face ends: at the mask's edge below the temples, under hair above them."""
+
+from __future__ import annotations
+
+import numpy as np
+from numpy.typing import NDArray
+
+from understudy.generate.outline import fitted, under_hair
+
+SIZE = 96
+POINTS = np.array([[38, 42], [58, 42], [48, 52], [40, 62], [56, 62]], np.float64)
+SKIN, WALL = (200, 150, 120), (60, 90, 160)
+
+
+def disc(radius: float) -> NDArray[np.bool_]:
+    """A disc about the middle of the keypoints."""
+    y, x = np.mgrid[0:SIZE, 0:SIZE] + 0.5
+    return np.asarray(np.hypot(x - 48, y - 52) <= radius)
+
+
+def scene(around: tuple[int, int, int]) -> tuple[NDArray[np.uint8], NDArray[np.bool_]]:
+    """A context of one colour with a disc of 36 px erased."""
+    mask = disc(36)
+    context = np.full((SIZE, SIZE, 3), around, np.uint8)
+    context[mask] = 128
+    return context, mask
+
+
+def laid(radius: float) -> tuple[NDArray[np.uint8], NDArray[np.bool_]]:
+    """A reference of skin with a dark spot at the nose."""
+    pixels = np.full((SIZE, SIZE, 3), SKIN, np.uint8)
+    pixels[50:54, 46:50] = 20
+    return pixels, disc(radius)
+
+
+def radius_along(cover: NDArray[np.bool_], down: bool) -> int:
+    """How far a cover reaches from the keypoints' middle, straight down or up, px."""
+    column = cover[52:, 48] if down else cover[:52, 48][::-1]
+    return int(column.argmin()) if not column.all() else len(column)
+
+
+def test_cheeks_and_jaw_reach_the_masks_edge_and_a_forehead_under_hair_does_not() -> None:
+    """A cover of 32 px in a mask of 36: stretched to 0.99 x 36 downwards, left alone upwards before a blue wall."""
+    context, mask = scene(WALL)
+    _, cover = fitted(*laid(32), POINTS, context, mask)
+    assert abs(radius_along(cover, down=True) - 0.99 * 36) <= 1.5
+    assert abs(radius_along(cover, down=False) - 32) <= 1.5
+
+
+def test_a_bald_forehead_reaches_the_edge_too() -> None:
+    """With skin across the edge the face goes up to it on all sides."""
+    context, mask = scene(SKIN)
+    _, cover = fitted(*laid(32), POINTS, context, mask)
+    assert radius_along(cover, down=False) >= 34
+
+
+def test_nothing_moves_near_the_features() -> None:
+    """The spot at the nose lies where it lay."""
+    context, mask = scene(WALL)
+    before, cover = laid(30)
+    after, _ = fitted(before, cover, POINTS, context, mask)
+    np.testing.assert_array_equal(after[44:60, 40:56], before[44:60, 40:56])
+
+
+def test_a_reference_larger_than_the_mask_is_left_alone() -> None:
+    """Nothing is shrunk: the mask cuts it."""
+    context, mask = scene(WALL)
+    before, cover = laid(40)
+    after, covered = fitted(before, cover, POINTS, context, mask)
+    np.testing.assert_array_equal(after, before)
+    np.testing.assert_array_equal(covered, cover)
+
+
+def test_no_erased_pixel_is_read() -> None:
+    """Other values under the mask change nothing."""
+    context, mask = scene(SKIN)
+    other = context.copy()
+    other[mask] = np.random.default_rng(0).integers(0, 256, (int(mask.sum()), 3))
+    for a, b in zip(fitted(*laid(32), POINTS, context, mask), fitted(*laid(32), POINTS, other, mask), strict=True):
+        np.testing.assert_array_equal(a, b)
+
+
+def test_hair_falls_over_the_forehead_by_the_seed_and_over_nothing_else() -> None:
+    """Below the temples the face is whole; above them its edge is another one for each seed, and repeats."""
+    mask = disc(36)
+    shown = disc(34).astype(np.float32)
+    first, again, other = (under_hair(shown, POINTS, mask, seed) for seed in (1, 1, 2))
+    np.testing.assert_array_equal(first, again)
+    assert (first[:40] != other[:40]).any()
+    np.testing.assert_allclose(first[60:], shown[60:], atol=1e-6)
+    assert first[52:60, 40:56].min() == 1
+    assert (first <= shown + 1e-6).all()
+    assert first[:30].sum() < shown[:30].sum()
