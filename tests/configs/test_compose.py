@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from understudy.config.build import choose_residual
+from understudy.config.build import choose_keypoints, choose_residual
 from understudy.config.compose import compose_config, quote, read_flags
 from understudy.config.locations import configs_folder
 from understudy.config.read import read, read_anonymize
@@ -196,15 +196,42 @@ def test_a_folder_of_the_users_that_is_none_is_refused(tmp_path: Path) -> None:
 
 
 def test_the_residual_detector_that_the_user_chose_stays() -> None:
-    assert choose_residual(["residual=none", "seed=1"]) == ["residual=none", "seed=1"]
+    assert choose_residual(["residual=none", "detector=yunet"]) == ["residual=none", "detector=yunet"]
 
 
 def test_the_residual_detector_follows_from_what_is_installed(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("understudy.config.build.is_here", lambda name: name != "mtcnn_onet")
     assert choose_residual([]) == ["residual=dlib_hog"]
     monkeypatch.setattr("understudy.config.build.is_here", lambda name: True)
-    assert choose_residual([]) == ["residual=mtcnn"]
+    assert choose_residual([]) == ["detector.keypoints.onet=true", "residual=mtcnn"]
     assert choose_residual(["detector=mtcnn"]) == ["detector=mtcnn", "residual=dlib_hog"]
+
+
+@pytest.mark.parametrize("detector", [[], ["detector=default"], ["detector=thorough"]])
+def test_mtcnn_s_last_network_reads_keypoints_where_its_weights_are(
+    detector: list[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("understudy.config.build.is_here", lambda name: True)
+    chosen = choose_keypoints(detector)
+    assert chosen == [*detector, "detector.keypoints.onet=true"]
+    assert compose_config("detect", ["input=a", "output=b", *chosen]).detector.keypoints.onet is True
+    monkeypatch.setattr("understudy.config.build.is_here", lambda name: name != "mtcnn_onet")
+    assert choose_keypoints(detector) == detector
+
+
+@pytest.mark.parametrize(
+    "told",
+    [
+        "detector=yunet",
+        "detector=mine",
+        "detector.keypoints.onet=false",
+        "detector.keypoints=null",
+        "~detector.keypoints",
+    ],
+)
+def test_what_the_user_says_about_detector_or_keypoints_stays(told: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("understudy.config.build.is_here", lambda name: True)
+    assert choose_keypoints([told]) == [told]
 
 
 def test_several_values_without_a_sweep_are_told_what_makes_one() -> None:

@@ -18,7 +18,7 @@ from understudy.batch.inputs import open_inputs
 from understudy.batch.items import Item, shown_root
 from understudy.batch.sources import printable
 from understudy.cli.words import nothing_done
-from understudy.config.build import build_detector
+from understudy.config.build import build_detector, choose_keypoints
 from understudy.config.compose import compose_config, read_flags
 from understudy.config.help import help_text
 from understudy.config.read import as_text, one_target, read
@@ -50,7 +50,7 @@ def run(arguments: Sequence[str]) -> int:
     if flags.show_help:
         print(help_text("detect", HELP))
         return 0
-    config = compose_config("detect", flags.overrides, flags.config_folder)
+    config = compose_config("detect", choose_keypoints(flags.overrides), flags.config_folder)
     if flags.print_config:
         print(as_text(config), end="")
         return 0

@@ -30,6 +30,7 @@ from understudy.config.used import obscures, unused_parts, used_settings
 from understudy.detect.base import Detector
 from understudy.detect.boxes import Frame, read_boxes
 from understudy.detect.hog_people import has_hog_people
+from understudy.detect.mtcnn_networks import JUDGE
 from understudy.detect.mtcnn_networks import PARTS as MTCNN_WEIGHTS
 from understudy.detect.persons import Persons
 from understudy.detect.selfie import WEIGHTS as SELFIE
@@ -44,14 +45,29 @@ from understudy.types import OutcomeKind
 from understudy.weights import file_digest, is_here, resolve
 
 _PACKAGES = ("numpy", "Pillow", "opencv-python-headless", "onnxruntime", "hydra-core", "torch", "diffusers", "dlib-bin")
+READ_AGAIN = ("default", "thorough")
+"""Files of ``configs/detector`` whose keypoints MTCNN's last network may read, too."""
 _NOT_IN_FINGERPRINT = (
     *("input", "output", "state", "shard", "boxes", "runner", "resume", "debug", "max_pixels", "measure_encoding"),
     *("logs", "metrics_file", "video", "accept_licence"),
 )
 
 
+def choose_keypoints(overrides: Sequence[str]) -> list[str]:
+    """The overrides with MTCNN's last network as a reader of keypoints, unless they say something about it.
+
+    Where its weights are on this machine, and the detector is one of those that read keypoints again. The others, and
+    files of the user's own, stay as they are.
+    """
+    given = {override.lstrip("+~").partition("=")[0]: override.partition("=")[2] for override in overrides}
+    told = any(key.startswith("detector.keypoints") for key in given)
+    if told or given.get("detector", "default") not in READ_AGAIN or not is_here(JUDGE):
+        return list(overrides)
+    return [*overrides, "detector.keypoints.onet=true"]
+
+
 def choose_residual(overrides: Sequence[str]) -> list[str]:
-    """The overrides with the residual detector of this installation, unless they choose one.
+    """The overrides with the residual detector of this installation, unless they choose one, and ``choose_keypoints``.
 
     MTCNN where its weights are on this machine (and it is not the detector itself), else dlib's HOG detector. Where
     bodies are replaced, people get masks if the segmenter's weights are on this machine, and OpenCV's pedestrian
@@ -68,7 +84,7 @@ def choose_residual(overrides: Sequence[str]) -> list[str]:
             more.append("people=masks")
         if "body_residual" not in chosen and has_hog_people():
             more.append("body_residual=hog_people")
-    return [*overrides, *more]
+    return [*choose_keypoints(overrides), *more]
 
 
 @dataclass(frozen=True)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -87,3 +87,9 @@ def require_view(view: NDArray[np.uint8]) -> None:
     """Raise InvalidInputError unless ``view`` is (H, W, 3) uint8 with at least one pixel."""
     if view.dtype != np.uint8 or view.ndim != 3 or view.shape[2] != 3 or 0 in view.shape:
         raise InvalidInputError(f"a view must be (H, W, 3) uint8 with H, W > 0, got {view.shape} {view.dtype}")
+
+
+def digests_of(detectors: Iterable[Detector]) -> dict[str, str]:
+    """SHA-256 of the weights that detectors tell of, by their names in the registry."""
+    told: list[dict[str, str]] = [getattr(detector, "digests", dict)() for detector in detectors]
+    return {name: digest for digests in told for name, digest in digests.items()}

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 import numpy as np
 from numpy.typing import NDArray
 
-from understudy.detect.base import Detector, Found
+from understudy.detect.base import Detector, Found, digests_of
 from understudy.detect.overlap import box_area, intersection, pairwise_iou
 from understudy.errors import InvalidInputError
 from understudy.types import Detections
@@ -44,6 +44,10 @@ class Merge:
         for detector in self.detectors:
             merged = add_missing(merged, as_found(detector(view)), self.iou, self.containment)
         return merged.detections()
+
+    def digests(self) -> dict[str, str]:
+        """SHA-256 of the weights that the detectors tell of, by their names in the registry."""
+        return digests_of(self.detectors)
 
 
 def as_found(detections: Detections) -> Found:

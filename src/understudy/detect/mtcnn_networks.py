@@ -22,6 +22,7 @@ from understudy.runtime.torch_file import read_state_dict
 
 PARTS = ("mtcnn_pnet", "mtcnn_rnet", "mtcnn_onet")
 """Names of the three networks in the registry."""
+JUDGE = PARTS[2]
 
 INPUT, OUTPUT = "pixels", "heads"
 _OFFSET, _SCALE = 127.5, 0.0078125
@@ -51,15 +52,25 @@ def open_networks(providers: tuple[str, ...] = (CPU,), n_threads: int = 1) -> Mt
     MissingWeightsError, WeightsDigestError
         facenet-pytorch's wheel is not installed (its code is not needed), and there is no mirror.
     """
-    states = [read_state_dict(registry.find(name)) for name in PARTS]
-    models = [build(state) for build, state in zip((proposals, refiner, judge), states, strict=True)]
-    varying = (True, False, False)
+    first, second = (read_state_dict(registry.find(name)) for name in PARTS[:2])
     return MtcnnNetworks(
-        *(
-            open_session(model, providers=providers, n_threads=n_threads, varying_shapes=vary)
-            for model, vary in zip(models, varying, strict=True)
-        )
+        open_session(proposals(first), providers=providers, n_threads=n_threads, varying_shapes=True),
+        open_session(refiner(second), providers=providers, n_threads=n_threads, varying_shapes=False),
+        open_judge(providers, n_threads),
     )
+
+
+@lru_cache(maxsize=4)
+def open_judge(providers: tuple[str, ...] = (CPU,), n_threads: int = 1) -> Session:
+    """The last network alone, which the detector shares.
+
+    Raises
+    ------
+    MissingWeightsError, WeightsDigestError
+        As in ``open_networks``.
+    """
+    model = judge(read_state_dict(registry.find(JUDGE)))
+    return open_session(model, providers=providers, n_threads=n_threads, varying_shapes=False)
 
 
 def proposals(state: Weights) -> bytes:

@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 
 from understudy.detect.base import Found, require_view
 from understudy.detect.frames import Levels, compose, map_found, resized, turned
+from understudy.detect.keypoints import Keypoints
 from understudy.detect.overlap import box_area, keep_best
 from understudy.detect.second_look import Finder, SecondLook, straightened
 from understudy.errors import InvalidInputError
@@ -79,6 +80,8 @@ class InPasses:
     second_look : SecondLook, optional
     straighten_deg : float, optional
         Faces that are rolled by more are seen once more upright, for better boxes and keypoints.
+    keypoints : Keypoints, optional
+        Reads the keypoints of all faces once more, last of all; which faces there are, and their boxes, stay.
     look_iou : float
         Of two finds that overlap more, only the more confident is looked at again.
     nms_iou : float
@@ -104,6 +107,7 @@ class InPasses:
         sure: float = 0.5,
         second_look: SecondLook | None = None,
         straighten_deg: float | None = None,
+        keypoints: Keypoints | None = None,
         look_iou: float = 0.5,
         nms_iou: float = 0.3,
         containment: float = 0.7,
@@ -127,6 +131,7 @@ class InPasses:
         self.sure = sure
         self.second_look = second_look
         self.straighten_deg = straighten_deg
+        self.keypoints = keypoints
         self.look_iou = look_iou
         self.nms_iou = nms_iou
         self.containment = containment
@@ -149,7 +154,13 @@ class InPasses:
         if self.straighten_deg is not None:
             faces = straightened(levels, faces, self.finder, least_roll_deg=self.straighten_deg)
             faces = keep_best(faces.clipped(height, width), self.nms_iou, containment=self.containment)
+        if self.keypoints is not None:
+            faces = self.keypoints(levels, faces, self.finder)
         return faces.detections(self.kind)
+
+    def digests(self) -> dict[str, str]:
+        """SHA-256 of the weights that only the keypoints are read with, by their names in the registry."""
+        return {} if self.keypoints is None else self.keypoints.digests()
 
     def _run(self, view: NDArray[np.uint8], one: Pass) -> Found:
         """Finds of one pass, in pixels of the view."""

@@ -7,7 +7,7 @@ from dataclasses import replace
 import numpy as np
 from numpy.typing import NDArray
 
-from understudy.detect.base import Detector, require_view
+from understudy.detect.base import Detector, digests_of, require_view
 from understudy.detect.overlap import box_area, intersection
 from understudy.types import BODY_KEYPOINTS, FACE_KEYPOINTS, Detections, Kind, Silhouette
 
@@ -53,6 +53,10 @@ class Persons:
         require_view(view)
         bodies = self.bodies(view)
         return bodies if self.faces is None else join(self.faces(view), bodies)
+
+    def digests(self) -> dict[str, str]:
+        """SHA-256 of the weights that both detectors tell of, by their names in the registry."""
+        return digests_of([self.bodies] if self.faces is None else [self.bodies, self.faces])
 
 
 def join(faces: Detections, bodies: Detections) -> Detections:

@@ -158,11 +158,11 @@ def look_again(
             for box, rotation in looks[start : start + _BATCH]
         ]
         found = finder.find(np.stack([crop for crop, _ in cut]), _FLOOR)
-        sights += [map_found(_central(one, crop_px, face_px), back) for one, (_, back) in zip(found, cut, strict=True)]
+        sights += [map_found(central(one, crop_px, face_px), back) for one, (_, back) in zip(found, cut, strict=True)]
     return sights
 
 
-def _central(seen: Found, crop_px: int, face_px: float) -> Found:
+def central(seen: Found, crop_px: int, face_px: float) -> Found:
     """The most confident find in the middle of a crop that has about the right size, or none."""
     middle = np.abs((seen.xyxy[:, :2] + seen.xyxy[:, 2:]) / 2 - crop_px / 2).max(axis=1, initial=0)
     size = np.sqrt((seen.xyxy[:, 2:] - seen.xyxy[:, :2]).prod(axis=1)) / face_px
