@@ -4,7 +4,19 @@ import numpy as np
 import pytest
 
 from understudy.people.develop import develop, exposure, film_curve
-from understudy.people.light import GROUPS, MOOD_SHARES, MOODS, RECIPES, Mix, mix_groups, sample_mixes, sample_rig, tint
+from understudy.people.light import (
+    GROUPS,
+    MOOD_SHARES,
+    MOODS,
+    PORTRAIT,
+    RECIPES,
+    Mix,
+    mix_groups,
+    portrait_rig,
+    sample_mixes,
+    sample_rig,
+    tint,
+)
 
 
 def groups_of_ones() -> dict:
@@ -82,3 +94,14 @@ def test_where_the_foreground_is_opaque_the_backdrop_does_not_show() -> None:
     ]
     assert np.array_equal(pictures[0][:, :6], pictures[1][:, :6])
     assert (pictures[1][:, 10:].astype(int) - pictures[0][:, 10:] > 100).all()
+
+
+def test_a_portrait_is_lit_from_above_in_front_from_either_side_and_from_nowhere_hard() -> None:
+    """The key stands 33 to 43 degrees high and 18 to 30 aside, is brightest, and no sun shines."""
+    keys = np.degrees([portrait_rig(np.random.default_rng(k)).key for k in range(60)])
+    assert (np.abs(keys[:, 0]) >= 18).all()
+    assert (np.abs(keys[:, 0]) <= 30).all()
+    assert 15 < (keys[:, 0] > 0).sum() < 45
+    assert ((keys[:, 1] >= 33) & (keys[:, 1] <= 43)).all()
+    assert "sun" not in PORTRAIT.weights
+    assert max(PORTRAIT.weights, key=lambda group: PORTRAIT.weights[group][1]) == "key"

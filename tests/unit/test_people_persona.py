@@ -4,6 +4,8 @@ import numpy as np
 import pytest
 
 from understudy.errors import InvalidInputError
+from understudy.people.eyes import BROWN_FROM, IRISES, iris_shares
+from understudy.people.haircolor import hair_color
 from understudy.people.persona import (
     EXPRESSION_CLASS,
     SHAVEN,
@@ -109,3 +111,14 @@ def test_the_yaw_of_views_ends_where_it_is_told_to() -> None:
     """With a limit of 40 degrees, 40 views reach past 35 and none passes 40."""
     yaw = [abs(sample_view(0, 1, k, 40, 40.0).yaw_deg) for k in range(40)]
     assert 35 < max(yaw) <= 40
+
+
+def test_eyes_are_brown_where_skin_is_dark_whatever_the_hair() -> None:
+    """Over half of the ramp no iris is lighter than the second brown; light ones come up on light skin."""
+    light = set()
+    for persona in (sample_persona(0, i) for i in range(200)):
+        dealt = np.flatnonzero(iris_shares(persona, hair_color(persona, generator(0, 9, persona.index))))
+        if persona.melanin > BROWN_FROM:
+            assert IRISES[dealt].max() <= IRISES[:2].max()
+        light.add(int(dealt.max()))
+    assert len(IRISES) - 1 in light

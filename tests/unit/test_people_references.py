@@ -11,7 +11,7 @@ import cv2
 import numpy as np
 import pytest
 
-from understudy.people.references import dulled, rejection
+from understudy.people.references import SOFT_LIGHT, dulled, rejection, soft_light
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -71,3 +71,11 @@ def test_the_views_that_are_chosen_of_a_head_span_its_turn() -> None:
     ]
     assert [view.keypoints[2, 0] - 50 for view in spread(views, 3)] == [-9, 0, 9]
     assert len(spread(views, 20)) == 7
+
+
+def test_light_that_was_mixed_before_rendering_is_taken_as_it_is_and_groups_are_mixed() -> None:
+    mixed = np.full((2, 2, 3), 0.25, np.float16)
+    np.testing.assert_array_equal(soft_light({"alpha": np.zeros((2, 2)), "mixed": mixed}), mixed)
+    groups = {"alpha": np.zeros((2, 2)), "ambient": np.full((2, 2, 3), 2.0), "key": np.full((2, 2, 3), 4.0)}
+    expected = 2 * SOFT_LIGHT["ambient"] + 4 * SOFT_LIGHT["key"]
+    np.testing.assert_allclose(soft_light(groups), np.full((2, 2, 3), expected))

@@ -22,6 +22,8 @@ def test_the_command_line_asks_for_what_the_settings_are_by_default() -> None:
     args, settings = parse_arguments(["out"]), Settings()
     assert (args.seed, args.size, args.samples) == (settings.seed, settings.size_px, settings.samples)
     assert (args.views, args.mixes) == (settings.n_views, settings.n_mixes)
+    assert args.portrait_light is settings.portrait_light is False
+    assert parse_arguments(["out", "--portrait-light"]).portrait_light
 
 
 def test_an_older_head_is_the_same_head_in_all_but_its_age() -> None:

@@ -67,8 +67,9 @@ class Studio:
     lamp_distance_m : float
         Of the lamps from what they shine at; far enough that a whole person is lit evenly.
     apart : bool
-        Whether light groups are rendered and denoised apart. Together they cost a third, and give one mix a view and
-        no masks.
+        Whether light groups are rendered and denoised apart. Together they cost a third, and give one mix a view.
+    masks : bool, optional
+        Whether the regions of the face are rendered too; as ``apart`` where left out.
     """
 
     def __init__(
@@ -80,6 +81,7 @@ class Studio:
         width_px: int | None = None,
         lamp_distance_m: float = LAMP_DISTANCE_M,
         apart: bool = True,
+        masks: bool | None = None,
     ) -> None:
         import bpy
 
@@ -90,6 +92,9 @@ class Studio:
         self._shape = (size_px, width_px or size_px)
         self._lamp_distance_m = lamp_distance_m
         self._apart = apart
+        self._masks = apart if masks is None else masks
+        self._quick = self._masks and not apart
+        self._shown_sky: Floats | None = None
         self._folder = Path(tempfile.mkdtemp(prefix="understudy-people-"))
         _settings(self._scene, self._shape[1], size_px, samples)
         if not apart:
@@ -132,7 +137,7 @@ class Studio:
         for name, value in mesh.values.items():
             data.attributes.new(name, "FLOAT", "POINT").data.foreach_set("value", value.astype(np.float32))
         data.update()
-        data.materials.append(make_material(mesh.name, mesh.material))
+        data.materials.append(make_material(mesh.name, mesh.material, quick=self._quick))
         return self._add_object(mesh.name, data)
 
     def _add_tufts(self, tufts: Tufts) -> None:
@@ -175,7 +180,7 @@ class Studio:
         layer.use_pass_z = True
         layer.cycles.denoising_store_passes = True
         light = tuple(f"Combined_{group}" for group in GROUPS) if self._apart else ("Image",)
-        own = (("region", "COLOR"), ("worn", "VALUE")) if self._apart else ()
+        own = (("region", "COLOR"), ("worn", "VALUE")) if self._masks else ()
         for name, kind in own:
             aov = layer.aovs.add()
             aov.name, aov.type = name, kind
@@ -195,7 +200,7 @@ class Studio:
             kind = "FLOAT" if socket.type == "VALUE" else "RGBA"
             if name in light or (name == "Alpha" and self._apart):
                 denoise = tree.nodes.new("CompositorNodeDenoise")
-                denoise.inputs["Prefilter"].default_value = "Fast" if self._apart else "None"
+                denoise.inputs["Prefilter"].default_value = "Fast" if self._masks else "None"
                 if name != "Alpha":  # whose guides are as noisy as itself where hair is thin
                     tree.links.new(source.outputs["Denoising Albedo"], denoise.inputs["Albedo"])
                     tree.links.new(source.outputs["Denoising Normal"], denoise.inputs["Normal"])
@@ -217,7 +222,10 @@ class Studio:
         world[:3, 3] = at + self._lamp_distance_m * toward
         self._lamps[group].matrix_world = Matrix(world.tolist())
 
-    def _set_lights(self, rig: Rig, camera: Camera, at: Floats, mix: Mix | None) -> None:
+    def _set_sky(self, rig: Rig, camera: Camera, mix: Mix | None) -> None:
+        if self._quick and self._shown_sky is not None and np.array_equal(self._shown_sky, rig.sky):
+            return  # a new sky, or a turned one, costs as much as the picture
+        self._shown_sky = rig.sky
         height, width = rig.sky.shape
         image = self._bpy.data.images.new("sky", width, height, float_buffer=True)
         pixels = np.ones((height, width, 4), np.float32)
@@ -230,6 +238,9 @@ class Studio:
         self._sky.image = image
         backward = camera.axes[2]
         self._turn.inputs["Rotation"].default_value = (0, 0, float(-np.arctan2(backward[0], -backward[1]) + np.pi / 2))
+
+    def _set_lights(self, rig: Rig, camera: Camera, at: Floats, mix: Mix | None) -> None:
+        self._set_sky(rig, camera, mix)
         angles: dict[Group, tuple[float, float]] = {"sun": rig.sun, "key": rig.key, "fill": rig.fill}
         for group, at_angles in angles.items():
             self._aim_lamp(group, at_angles, camera, at)
@@ -242,6 +253,7 @@ class Studio:
         if mix is not None:
             for group, lamp in self._lamps.items():
                 lamp.data.color = mix.weights.get(group, NO_LIGHT)
+                lamp.hide_render = group not in mix.weights
 
     def render(
         self, camera: Camera, rig: Rig, gaze: Floats, seed: int, at: Floats | None = None, mix: Mix | None = None
@@ -275,17 +287,13 @@ class Studio:
         depth = self._read("Depth")[..., 0]
         depth = np.where(depth < MAX_DEPTH_M, depth, np.float32(np.inf))
         alpha = np.clip(self._read("Alpha")[..., 0], 0, 1)
+        region, worn = np.zeros((*self._shape, 3), np.float32), np.zeros(self._shape, np.float32)
+        if self._masks:
+            region, worn = np.clip(self._read("region")[..., :3], 0, 1), np.clip(self._read("worn")[..., 0], 0, 1)
         if not self._apart:
-            nothing = np.zeros((*self._shape, 3), np.float32)
-            return Passes({}, alpha, nothing, nothing[..., 0], depth, self._read("Image")[..., :3])
+            return Passes({}, alpha, region, worn, depth, self._read("Image")[..., :3])
         groups: dict[Group, Floats32] = {g: self._read(f"Combined_{g}")[..., :3] for g in GROUPS}
-        return Passes(
-            groups=groups,
-            alpha=alpha,
-            region=np.clip(self._read("region")[..., :3], 0, 1),
-            worn=np.clip(self._read("worn")[..., 0], 0, 1),
-            depth=depth,
-        )
+        return Passes(groups, alpha, region, worn, depth)
 
     def _read(self, name: str) -> Floats32:
         path = self._folder / f"pass_{name}.exr"

@@ -23,33 +23,34 @@ class Brows:
 
 def build_brows(body: Body, persona: Persona, head: Head, rng: np.random.Generator) -> Brows:
     """Brows along an arch over each eye."""
-    thick = rng.uniform(0.0024, 0.0046) * (0.8 if persona.feminine else 1.1)
+    thick = rng.uniform(0.0019, 0.0034) * (0.85 if persona.feminine else 1.15)
     thick *= 0.7 + 0.3 * float(smooth_step(6, 16, persona.age))
-    arch = rng.uniform(0.001, 0.0045)
-    inner, outer = rng.uniform(0.010, 0.016), rng.uniform(0.048, 0.055)
-    height = 0.7432 + rng.normal(0, 0.001)
+    arch = rng.uniform(0.0008, 0.0034)
+    inner, outer = rng.uniform(0.0125, 0.0175), rng.uniform(0.053, 0.059)
+    height = 0.7466 + rng.normal(0, 0.001)
     x = np.abs(body.surface[:, 0])
     t = np.clip((x - inner) / (outer - inner), 0, 1)
-    line = height + 0.004 * t + arch * np.sin(np.pi * t**1.5) - 0.006 * smooth_step(0.65, 1, t)
-    density = np.exp(-(((body.surface[:, 2] - line) / (thick * (1 - 0.65 * smooth_step(0.45, 1, t)))) ** 4))
-    density = density * smooth_step(inner - 0.003, inner + 0.003, x) * smooth_step(outer + 0.002, outer - 0.003, x)
+    line = height + arch * np.sin(np.pi * t**1.5) - 0.005 * smooth_step(0.6, 1, t)
+    width = thick * (0.72 + 0.28 * smooth_step(0, 0.3, t) - 0.5 * smooth_step(0.6, 1, t))
+    density = np.exp(-(np.abs((body.surface[:, 2] - line) / width) ** 2.6))
+    density = density * smooth_step(inner - 0.003, inner + 0.008, x) * smooth_step(outer + 0.002, outer - 0.005, x)
     density = density * (body.surface[:, 1] < -0.10)
-    n = int(rng.uniform(350, 750))
+    n = int(rng.uniform(360, 620))
     roots = sample_roots(body, head, density, n, rng)
     if roots is None:
         return Brows(None, density)
     side = np.sign(roots.template[:, 0])[:, None]
     t = np.clip((np.abs(roots.template[:, 0]) - inner) / (outer - inner), 0, 1)[:, None]
-    middle = height + 0.004 * t + arch * np.sin(np.pi * t**1.5)
+    middle = height + arch * np.sin(np.pi * t**1.5)
     above = np.clip((middle - roots.template[:, 2:3]) / thick, -1, 1)
     rise = 0.9 * (1 - t) ** 1.3 + 0.45 * above - 0.25 * t
     direction = head.to_world(side * np.array([1, 0, 0]) * (0.35 + 0.7 * t) + np.array([0, 0, 1]) * rise)
     direction -= (direction * roots.normal).sum(axis=1, keepdims=True) * roots.normal
     direction = unit(direction + 0.22 * roots.normal + 0.12 * rng.normal(size=direction.shape))
-    length = rng.uniform(0.0045, 0.009, n)[:, None, None]
+    length = rng.uniform(0.0035, 0.007, n)[:, None, None]
     k = np.linspace(0, 1, 4)[None, :, None]
     points = roots.place[:, None] + direction[:, None] * length * k - roots.normal[:, None] * (0.0009 * k**2)
-    return Brows(Strands(points, 0.00016 * np.array([1, 0.9, 0.7, 0.3])[None] * np.ones((n, 1))), density)
+    return Brows(Strands(points, 0.00011 * np.array([1, 0.9, 0.7, 0.3])[None] * np.ones((n, 1))), density)
 
 
 def lid_margin(body: Body, head: Head, eye: tuple[Floats, float], upper: bool) -> Floats:
@@ -83,11 +84,11 @@ def build_lashes(body: Body, persona: Persona, head: Head, rng: np.random.Genera
             rim = lid_margin(body, head, eye, upper)
             if len(rim) < 4:
                 continue
-            n = 120 if upper else 50
+            n = 70 if upper else 25
             i = rng.integers(0, len(rim) - 1, n)
             share = rng.random(n)[:, None]
             root = rim[i] * (1 - share) + rim[i + 1] * share
-            length = rng.uniform(0.0045, 0.0075, n) if upper else rng.uniform(0.0025, 0.0045, n)
+            length = rng.uniform(0.003, 0.0055, n) if upper else rng.uniform(0.0015, 0.003, n)
             length = length * (1.1 if persona.feminine else 0.75)
             outward = ((root - eye[0]) @ right / eye[1])[:, None] * right * 0.5
             direction = front[None] + outward + (0.15 if upper else -0.35) * up[None]
@@ -95,7 +96,7 @@ def build_lashes(body: Body, persona: Persona, head: Head, rng: np.random.Genera
             k = np.linspace(0, 1, 5)[None, :, None]
             bend = up * (1 if upper else -0.5)
             grown = root[:, None] + length[:, None, None] * (direction[:, None] * k + bend[None, None] * 0.7 * k**2)
-            strands.append(Strands(grown, 0.0001 * np.array([1.3, 1.1, 0.9, 0.6, 0.2])[None] * np.ones((n, 1))))
+            strands.append(Strands(grown, 0.00006 * np.array([1.3, 1.1, 0.9, 0.6, 0.2])[None] * np.ones((n, 1))))
     return strands
 
 

@@ -13,7 +13,7 @@ from understudy.people.persona import generator
 
 Group = Literal["ambient", "sun", "key", "fill"]
 GROUPS: tuple[Group, ...] = ("ambient", "sun", "key", "fill")
-Mood = Literal["hard_sun", "overcast", "window", "room", "studio", "dusk", "night"]
+Mood = Literal["hard_sun", "overcast", "window", "room", "studio", "dusk", "night", "portrait"]
 Range = tuple[float, float]
 SKY_SHAPE = (32, 64)
 
@@ -113,9 +113,34 @@ def sample_rig(rng: np.random.Generator) -> Rig:
     )
 
 
+def portrait_rig(rng: np.random.Generator) -> Rig:
+    """A portrait's light: a large soft key over the camera, to one side, a low fill from the other, an even sky."""
+    side = 1.0 if rng.random() < 0.5 else -1.0
+    zenith = np.linspace(1, -1, SKY_SHAPE[0])[:, None]
+    sky = (1 + 0.45 * zenith) * np.ones(SKY_SHAPE)
+    return Rig(
+        sun=(0.0, 0.7),
+        sun_size=0.05,
+        key=(side * float(np.radians(rng.uniform(18, 30))), float(np.radians(rng.uniform(33, 43)))),
+        key_size_m=1.5,
+        fill=(-side * float(np.radians(rng.uniform(25, 45))), float(np.radians(rng.uniform(-8, 8)))),
+        fill_size_m=1.6,
+        sky=sky / sky.mean(),
+    )
+
+
 def tint(warmth: float) -> Floats:
     """Colour of light, green 1: -1 cool, 0 daylight, 1 warm."""
     return np.asarray(DAYLIGHT + abs(warmth) * ((WARM if warmth >= 0 else COOL) - DAYLIGHT))
+
+
+PORTRAIT = Mix(
+    "portrait",
+    {"key": (0.84, 0.84, 0.84), "fill": (0.1, 0.1, 0.1), "ambient": (0.19, 0.19, 0.19)},
+    exposure=1.12,
+    white_balance=(1.0, 1.0, 1.0),
+)
+"""How bright the lamps of ``portrait_rig`` are: neutral, with the shadows at a quarter of the light."""
 
 
 def sample_mixes(seed: int, index: int, view: int, n: int) -> list[Mix]:

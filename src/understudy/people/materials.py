@@ -7,8 +7,8 @@ from typing import Any
 from understudy.people.parts import HairMaterial, Material
 
 
-def make_material(name: str, material: Material | HairMaterial) -> Any:
-    """A Blender material that also writes the passes ``region`` and ``worn``."""
+def make_material(name: str, material: Material | HairMaterial, *, quick: bool = False) -> Any:
+    """A Blender material that also writes the passes ``region`` and ``worn``; ``quick`` scatters light by a profile."""
     import bpy
 
     made = bpy.data.materials.new(name)
@@ -16,7 +16,7 @@ def make_material(name: str, material: Material | HairMaterial) -> Any:
     tree = made.node_tree
     tree.nodes.clear()
     out = tree.nodes.new("ShaderNodeOutputMaterial")
-    shader = _hair(tree, material) if isinstance(material, HairMaterial) else _surface(tree, material)
+    shader = _hair(tree, material) if isinstance(material, HairMaterial) else _surface(tree, material, quick)
     tree.links.new(shader.outputs[0], out.inputs[0])
     region = tree.nodes.new("ShaderNodeOutputAOV")
     region.aov_name = "region"
@@ -53,8 +53,10 @@ def _hair(tree: Any, material: HairMaterial) -> Any:
     return node
 
 
-def _surface(tree: Any, material: Material) -> Any:
+def _surface(tree: Any, material: Material, quick: bool) -> Any:
     node = tree.nodes.new("ShaderNodeBsdfPrincipled")
+    if quick:
+        node.subsurface_method = "BURLEY"
     if material.color is None:
         tree.links.new(_attribute(tree, "albedo").outputs["Color"], node.inputs["Base Color"])
     else:
@@ -69,6 +71,8 @@ def _surface(tree: Any, material: Material) -> Any:
         "Coat Roughness": 0.02,
         "Sheen Weight": material.sheen,
         "Alpha": material.opacity,
+        "Emission Color": (*(material.color or (1.0, 1.0, 1.0)), 1),
+        "Emission Strength": material.glow,
         "Subsurface Weight": material.subsurface,
         "Subsurface Radius": material.subsurface_radius,
         "Subsurface Scale": material.subsurface_scale_m,

@@ -26,6 +26,7 @@ class Material:
     sheen: float = 0.0
     opacity: float = 1.0
     cut: bool = False  # transparent where the mesh's ``cut`` attribute is under 0
+    glow: float = 0.0  # light of its own, of its colour: what a lip's shadow would hide
     pores: float = 0.0  # strength of the fine bumps of skin
     weave_m: float = 0.0  # period of the fine bumps of cloth
     region: tuple[float, float, float] | None = (0.0, 0.0, 0.0)  # face, hair, skin; None reads the attribute

@@ -11,6 +11,7 @@ import io
 import json
 import sys
 from collections import Counter
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -22,7 +23,7 @@ from PIL import Image
 from understudy.attributes.skin_tone import ita_bin, measure_ita
 from understudy.people.develop import exposure, film_curve
 from understudy.people.fields import Floats
-from understudy.people.light import Group
+from understudy.people.light import PORTRAIT, Group
 from understudy.people.pack import unique_rows
 
 LABELS = "references.jsonl"
@@ -40,15 +41,23 @@ _DULLED = (0.62, 33.0, 0.2)
 """Lightness above which eyes and teeth are compressed (a share of the skin's and a constant), and by how much."""
 
 
+def soft_light(arrays: Mapping[str, NDArray[Any]]) -> Floats:
+    """The linear foreground (H, W, 3): as it was mixed before rendering, or out of light groups."""
+    if "mixed" in arrays:
+        return np.asarray(arrays["mixed"], np.float64)
+    light: Floats = np.zeros((*arrays["alpha"].shape, 3))
+    for group, weight in SOFT_LIGHT.items():
+        light = light + weight * arrays[group].astype(np.float64)
+    return light
+
+
 def neutral_picture(row: dict[str, Any], folder: Path) -> tuple[NDArray[np.uint8], Floats, NDArray[np.uint8]]:
     """A view in soft, neutral light, (H, W, 3) sRGB; its foreground in [0, 1]; its masks (H, W, 4)."""
     with np.load(folder / row["linear"]) as arrays:
-        light: Floats = np.zeros((*arrays["alpha"].shape, 3))
-        for group, weight in SOFT_LIGHT.items():
-            light = light + weight * arrays[group].astype(np.float64)
+        light, factor = soft_light(arrays), PORTRAIT.exposure if "mixed" in arrays else 1.0
         alpha: Floats = arrays["alpha"] / 255.0
     masks = np.asarray(Image.open(folder / row["masks"]))
-    gain = exposure(light, masks[..., 0] / 255.0, row["melanin"], 1.0)
+    gain = exposure(light, masks[..., 0] / 255.0, row["melanin"], factor)
     value = film_curve(light * gain / np.maximum(alpha, 0.05)[..., None])
     return np.asarray(np.clip(value, 0, 1) * 255 + 0.5, np.uint8), alpha, masks
 

@@ -12,6 +12,11 @@ from understudy.people.fields import Floats, smooth_step
 from understudy.people.persona import Expression, Persona, pick
 
 DETAIL_SIGMA, DETAIL_LIMIT = 0.27, 0.7
+WIDER = {
+    "nose-scale": 1.35, "nose-width": 1.3, "nose-point": 1.3, "nose-hump": 1.2, "lip-volume": 1.3, "lip-height": 1.2,
+    "head-scale-horiz": 1.5, "mouth-scale-horiz": 1.3, "cheek-bones": 1.3, "cheek-volume": 1.3,
+}  # fmt: skip
+"""Share of the usual spread for details that tell heads apart and stay natural."""
 """Of local details; wider ones make caricatures."""
 DETAIL_PARTS = (
     "head", "nose", "eye", "eyebrows", "mouth", "cheek", "chin", "forehead", "neck", "measure-neck", "l-eye",
@@ -21,49 +26,76 @@ DAMPED = {
     "head-trans": 0, "head-angle": 0.25, "mouth-trans-out": 0.1, "nose-trans-out": 0.1, "neck-trans": 0.3,
     "chin-jaw-drop": 0.3, "head-age": 0.6, "push": 0.5, "eye-trans": 0.45, "eye-scale": 0.55, "nose-trans": 0.5,
     "mouth-trans": 0.5, "ear": 0.6, "eye-height": 0.6, "bag": 0.7, "epicanthus": 0.8, "neck-double": 0.5,
-    "dimples": 0.4, "laugh": 0.6, "nose-compression": 0.5, "corner": 0.6, "head-scale": 0.7, "mouth-angles": 0.6,
+    "dimples": 0.4, "laugh": 0.6, "nose-compression": 0.5, "corner": 0.6, "head-scale-vert": 0.5,
+    "head-scale-depth": 0.7, "eyebrows-angle": 0.5, "mouth-angles": 0.6,
 }  # fmt: skip
 """Share of the usual spread for details that look odd soon."""
 SOFTER = {
-    "eyebrows-trans-backward": 0.3,
-    "eyebrows-trans-up": 0.1,
-    "chin-bones-decr": 0.2,
-    "chin-width-decr": 0.1,
-    "mouth-angles-up": 0.08,
+    "eyebrows-trans-backward": 0.45,
+    "eyebrows-trans-up": 0.2,
+    "eyebrows-angle-down": 0.15,
+    "chin-bones-decr": 0.3,
+    "chin-width-decr": 0.15,
+    "chin-jaw-drop-decr": 0.12,
+    "chin-height-decr": 0.12,
+    "head-scale-vert-decr": 0.12,
+    "mouth-angles-up": 0.12,
+    "l-eye-scale-incr": 0.12,
+    "r-eye-scale-incr": 0.12,
+    "l-eye-height2-incr": 0.2,
+    "r-eye-height2-incr": 0.2,
+    "l-cheek-volume-incr": 0.1,
+    "r-cheek-volume-incr": 0.1,
 }
 """Details added to every head against the template's heavy brow and jaw."""
 FEMININE = {
-    "chin-width-decr": 0.3,
-    "chin-bones-decr": 0.2,
+    "chin-width-decr": 0.4,
+    "chin-bones-decr": 0.35,
     "chin-prominent-decr": 0.1,
-    "eyebrows-trans-up": 0.1,
-    "l-eye-scale-incr": 0.14,
-    "r-eye-scale-incr": 0.14,
-    "mouth-upperlip-volume-incr": 0.15,
-    "mouth-lowerlip-volume-incr": 0.12,
-    "nose-volume-decr": 0.15,
-    "nose-width2-decr": 0.1,
+    "chin-height-decr": 0.15,
+    "eyebrows-trans-up": 0.2,
+    "eyebrows-trans-backward": 0.25,
+    "l-eye-scale-incr": 0.2,
+    "r-eye-scale-incr": 0.2,
+    "mouth-upperlip-volume-incr": 0.2,
+    "mouth-lowerlip-volume-incr": 0.15,
+    "nose-volume-decr": 0.25,
+    "nose-width2-decr": 0.15,
+    "nose-scale-vert-decr": 0.1,
+    "nose-point-up": 0.1,
     "neck-scale-horiz-decr": 0.25,
 }
 """Details added in proportion to the gender parameter: the model's feminine head alone is not read as one."""
-CHILDLIKE = {"l-eye-scale-incr": 0.12, "r-eye-scale-incr": 0.12, "nose-volume-decr": 0.15, "chin-bones-decr": 0.15}
+CHILDLIKE = {
+    "l-eye-scale-incr": 0.18,
+    "r-eye-scale-incr": 0.18,
+    "l-eye-height2-incr": 0.15,
+    "r-eye-height2-incr": 0.15,
+    "nose-volume-decr": 0.3,
+    "nose-scale-vert-decr": 0.2,
+    "nose-hump-decr": 0.2,
+    "chin-bones-decr": 0.3,
+    "chin-height-decr": 0.15,
+    "l-cheek-volume-incr": 0.2,
+    "r-cheek-volume-incr": 0.2,
+}
 """Details added to heads under 12 years, fading out by 16."""
 EXPRESSION_RANGES: dict[Expression, dict[str, tuple[float, float]]] = {
-    "neutral": {"mouthSmile": (0.03, 0.14)},
+    "neutral": {"mouthSmile": (0.06, 0.16)},
     "smile": {
         "mouthSmile": (0.4, 0.85),
-        "cheekSquint": (0.15, 0.55),
-        "eyeSquint": (0.05, 0.4),
+        "cheekSquint": (0.1, 0.4),
+        "eyeSquint": (0.0, 0.12),
         "mouthDimple": (0, 0.3),
     },
     "broad_smile": {
-        "mouthSmile": (0.55, 0.95),
-        "jawOpen": (0.05, 0.2),
-        "mouthUpperUp": (0.4, 0.85),
-        "mouthLowerDown": (0.15, 0.5),
-        "mouthStretch": (0.1, 0.4),
-        "cheekSquint": (0.2, 0.6),
-        "eyeSquint": (0.0, 0.2),
+        "mouthSmile": (0.6, 0.9),
+        "jawOpen": (0.03, 0.08),
+        "mouthUpperUp": (0.55, 0.9),
+        "mouthLowerDown": (0.15, 0.35),
+        "mouthStretch": (0.1, 0.35),
+        "cheekSquint": (0.15, 0.45),
+        "eyeSquint": (0.0, 0.1),
     },
     "talk": {"jawOpen": (0.06, 0.3), "mouthFunnel": (0, 0.4), "mouthUpperUp": (0, 0.4), "mouthStretch": (0, 0.3)},
     "frown": {"browDown": (0.3, 0.8), "mouthFrown": (0.2, 0.6), "mouthPress": (0, 0.5)},
@@ -136,6 +168,7 @@ def detail_weights(body: Body, persona: Persona, rng: np.random.Generator) -> Fl
         if not one.startswith(DETAIL_PARTS):
             continue
         damping = min([1.0, *(share for part, share in DAMPED.items() if part in one)])
+        damping *= max([1.0, *(share for part, share in WIDER.items() if part in one)])
         value = float(np.clip(rng.normal(0, DETAIL_SIGMA) * spread * damping, -DETAIL_LIMIT, DETAIL_LIMIT))
         if one.startswith("head-age"):
             value += float(np.clip((persona.age - 45) / 60, 0, 0.5))
@@ -166,10 +199,11 @@ def expression_weights(body: Body, expression: Expression, rng: np.random.Genera
 
     for action, (low, high) in EXPRESSION_RANGES[expression].items():
         act(action, rng.uniform(low, high))
-    act("browInnerUp", max(0.0, rng.normal(0.04, 0.1)))
+    act("browInnerUp", max(0.0, rng.normal(0.12, 0.08)))
     act("browOuterUp", max(0.0, rng.normal(0.02, 0.08)))
-    blink = rng.uniform(0, 0.2) if rng.random() < 0.955 else rng.uniform(0.85, 1)
+    blink = rng.uniform(0, 0.08) if rng.random() < 0.985 else rng.uniform(0.85, 1)
     act("eyeBlink", blink, 0.04)
+    act("eyeWide", rng.uniform(0.0, 0.12), 0.04)
     return weights
 
 

@@ -14,8 +14,8 @@ from understudy.people.shape import Head
 
 TONE_RAMP = linear_from_srgb(
     [
-        (240, 212, 196), (233, 200, 180), (226, 187, 162), (215, 170, 140), (198, 149, 116),
-        (172, 123, 90), (142, 97, 69), (112, 75, 54), (84, 57, 43), (60, 41, 33),
+        (241, 210, 192), (234, 198, 175), (226, 185, 157), (214, 169, 139), (196, 149, 119),
+        (170, 124, 95), (141, 98, 72), (113, 75, 53), (88, 57, 40), (65, 42, 30),
     ]
 )  # fmt: skip
 """Albedo of skin at the middle of each of the ten steps; step 1 lightest, in the order of the Monk scale."""
@@ -94,7 +94,7 @@ def blood_map(body: Body, persona: Persona, place: Places, noise: ValueNoise, rn
 
 def paint_lips(body: Body, persona: Persona, albedo: Floats, rng: np.random.Generator) -> Floats:
     """Lips, the inside of the mouth, eye shadow."""
-    lips = albedo * np.exp(-np.array([0.15, 0.75, 0.6]) * rng.uniform(0.4, 0.95))
+    lips = albedo * np.exp(-np.array([0.2, 0.75, 0.58]) * rng.uniform(0.4, 0.9))
     if persona.lipstick:
         lips = 0.4 * lips + 0.6 * (1 - 0.75 * persona.melanin) * LIPSTICKS[rng.integers(len(LIPSTICKS))]
     share = smooth_step(0.2, 0.8, body.regions["lips"])[:, None]
@@ -144,7 +144,7 @@ def build_skin(
     nostrils = bump(body.mirrored, (0.012, -0.148, 0.682), (0.006, 0.02, 0.004))
     albedo = albedo * (1 - 0.28 * nostrils[:, None])
     lips = smooth_step(0.2, 0.8, body.regions["lips"])
-    rough = 0.54 + 0.06 * noise(body.surface, 0.003, 2) - 0.09 * place.nose - 0.06 * place.forehead
+    rough = 0.54 + 0.06 * noise(body.surface, 0.003, 2) - 0.13 * place.nose - 0.10 * place.forehead - 0.03 * place.cheek
     rough += rng.uniform(-0.07, 0.05)
     rough = rough * (1 - lips) + (0.3 if persona.lipstick else 0.42) * lips
     cavity = wrinkle(body, persona, head, noise, lips, rng)
@@ -158,7 +158,7 @@ def wrinkle(
     """Displace the head by forehead lines, crow's feet, folds and lip creases; the darkening of the grooves, (N,)."""
     folded = body.mirrored
     x, y, z = folded.T
-    depth = float(np.clip((persona.age - 40) / 45, 0, 1) * rng.uniform(0.7, 1.7) + 0.06)
+    depth = float(np.clip((persona.age - 40) / 45, 0, 1) * rng.uniform(0.25, 0.7) + 0.06)
     front = smooth_step(0.075, 0.02, x) * smooth_step(0.752, 0.762, z) * smooth_step(0.815, 0.80, z) * (y < -0.08)
     waves = np.maximum(0, np.sin((z + 0.004 * noise(body.surface, 0.03)) * 2 * np.pi / 0.0105)) ** 3
     corner = bump(folded, (0.056, -0.125, 0.728), (0.012, 0.03, 0.014))
