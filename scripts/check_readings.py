@@ -18,7 +18,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from understudy.attributes.skin_tone import measure_face_ita, measure_matte_ita
+from understudy.attributes.skin_tone import measure_ita, measure_tone_deg
 from understudy.audit.estimators import Estimator, Reading, SkinToneEstimator
 from understudy.audit.estimators_probe import ProbeEstimator
 from understudy.audit.estimators_readouts import ReadoutEstimator
@@ -30,15 +30,15 @@ PAIRS = {
     "perceived_darkness": "skin-color",
     "smile": "happy",
     "ita": "lightness",
-    "whole_face_ita": "lightness",
-    "matte_ita": "lightness",
+    "patch_ita": "lightness",
+    "policy_tone": "lightness",
     "probe_perceived_age": "age",
     "probe_perceived_gender_expression": "feminine",
     "probe_ita": "lightness",
     "probe_smile": "happy",
 }
-"""A reading, and the rating that it should follow; feminine is 100 - gender, lightness 100 - skin-color. ``ita`` is what
-the audit measures, ``matte_ita`` what the policy does."""
+"""A reading, and the rating that it should follow; feminine is 100 - gender, lightness 100 - skin-color. ``ita`` is the
+audit's, of the whole face; ``patch_ita`` that of cheeks and forehead; ``policy_tone`` is what the policy measures."""
 N_BOOT = 2000
 
 
@@ -67,9 +67,9 @@ def read_faces(rows: list[dict[str, str]], folder: Path) -> dict[str, Reading]:
     boxes, points, shown = (np.stack(column) for column in zip(*faces, strict=True))
     estimators: tuple[Estimator, ...] = (SkinToneEstimator(), ReadoutEstimator(), ProbeEstimator())
     readings = {r.name: r for e in estimators for r in e.read(views, boxes, points, shown, None)}
-    for name, measure in (("whole_face_ita", measure_face_ita), ("matte_ita", measure_matte_ita)):
-        ita = [measure(*face) for face in zip(views, boxes, points, shown, strict=True)]
-        readings[name] = Reading.numbers(name, "degrees", ita)
+    for name, measure in (("patch_ita", measure_ita), ("policy_tone", measure_tone_deg)):
+        angles = [measure(*face) for face in zip(views, boxes, points, shown, strict=True)]
+        readings[name] = Reading.numbers(name, "degrees", angles)
     probe = estimators[-1]
     if isinstance(probe, ProbeEstimator):
         found = [probe.probe.read(*face).expression for face in zip(views, boxes, points, shown, strict=True)]

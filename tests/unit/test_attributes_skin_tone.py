@@ -1,4 +1,4 @@
-"""Skin tone is read from cheeks and forehead only."""
+"""Skin tone is read from skin, and the policy's neither from shine nor from the amount of light alone."""
 
 from __future__ import annotations
 
@@ -6,7 +6,15 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from understudy.attributes.skin_tone import SHINE_DEG, ita_bin, measure_face_lab, measure_ita, measure_matte_ita
+from understudy.attributes.skin_tone import (
+    ita_bin,
+    measure_face_ita,
+    measure_face_lab,
+    measure_ita,
+    measure_tone_deg,
+    tone_bin,
+    tone_deg,
+)
 from understudy.color import ita_deg, lab
 from understudy.errors import InvalidInputError
 
@@ -80,14 +88,53 @@ def test_nothing_measured_has_no_bin() -> None:
 
 
 def test_a_whole_face_of_one_colour_reads_as_that_colour() -> None:
-    """Eyes, mouth and ground do not weigh in; and where nothing shines the patches have the last word."""
+    """Eyes, mouth and ground do not weigh in."""
     measured = measure_face_lab(_face(), BOX, POINTS, np.ones(5))
-    np.testing.assert_allclose(measured, lab(np.array([SKIN], np.uint8))[0], atol=0.01)
-    assert measure_matte_ita(_face(), BOX, POINTS, np.ones(5)) == measure_ita(_face(), BOX, POINTS, np.ones(5))
+    expected = lab(np.array([SKIN], np.uint8))[0]
+    np.testing.assert_allclose(measured, expected, atol=0.01)
+    angle = measure_tone_deg(_face(), BOX, POINTS, np.ones(5))
+    assert angle == pytest.approx(np.degrees(np.arctan2(expected[0] - 35, expected[2])), abs=0.01)
+
+
+@pytest.mark.parametrize(("lightness", "b", "expected"), [(55, 20, 45.0), (35, 20, 0.0), (15, 20, -45.0)])
+def test_the_tone_angle_is_seen_from_a_lightness_of_35(lightness: float, b: float, expected: float) -> None:
+    """20 over, on and 20 under the pivot, at a yellowness of 20."""
+    assert tone_deg(lightness, b) == pytest.approx(expected)
+
+
+@pytest.mark.parametrize(("angle", "expected"), [(70, 0), (65.8, 1), (50, 2), (48.7, 3), (37.6, 4), (9.5, 5), (-60, 5)])
+def test_tone_bins_change_at_their_cuts(angle: float, expected: int) -> None:
+    """Very light is over 65.8 degrees, dark is 9.5 and under."""
+    assert tone_bin(angle) == expected
+
+
+def test_no_tone_has_no_bin() -> None:
+    """NaN is refused rather than called dark."""
+    with pytest.raises(InvalidInputError, match="finite"):
+        tone_bin(float("nan"))
+
+
+def test_skin_under_white_light_has_the_same_bin_in_both_measures() -> None:
+    """From the lightest to the darkest of ten skins, so that the bins keep their names."""
+    skins = [
+        *((240, 212, 196), (233, 200, 180), (226, 187, 162), (215, 170, 140), (198, 149, 116)),
+        *((172, 123, 90), (142, 97, 69), (112, 75, 54), (84, 57, 43), (60, 41, 33)),
+    ]
+    values = lab(np.array(skins, np.uint8))
+    by_tone = [tone_bin(tone_deg(lightness, b)) for lightness, _, b in values]
+    assert by_tone == [ita_bin(float(v)) for v in ita_deg(np.array(skins))] == [0, 0, 0, 1, 2, 3, 4, 5, 5, 5]
+
+
+def test_more_light_moves_the_tone_of_brown_skin_by_fewer_bins_than_its_ita() -> None:
+    """2.5 times the light (linear) takes the ITA from brown to intermediate, the tone no further than tan."""
+    brown, lit = (142, 97, 69), (215, 149, 108)
+    (l0, _, b0), (l1, _, b1) = lab(np.array([brown, lit], np.uint8))
+    assert [ita_bin(float(v)) for v in ita_deg(np.array([brown, lit]))] == [4, 2]
+    assert [tone_bin(tone_deg(l0, b0)), tone_bin(tone_deg(l1, b1))] == [4, 3]
 
 
 def test_a_shining_dark_face_is_not_read_as_a_light_one() -> None:
-    """Highlights on both cheekbones and the forehead count for no more than SHINE_DEG over the face."""
+    """Highlights on both cheekbones and the forehead make patches read very light; the tone stays the skin's."""
     dark = (110, 75, 60)
     face = _face(dark)
     ys, xs = np.mgrid[0:110, 0:100] + 0.5
@@ -95,11 +142,18 @@ def test_a_shining_dark_face_is_not_read_as_a_light_one() -> None:
         face[(xs - x) ** 2 + (ys - y) ** 2 <= 5.3**2] = (225, 205, 190)
     given = (BOX, POINTS, np.ones(5))
     assert ita_bin(measure_ita(face, *given)) == 0
-    expected = float(ita_deg(np.array(dark))) + SHINE_DEG
-    assert measure_matte_ita(face, *given) == pytest.approx(expected, abs=0.5)
+    lightness, _, b = lab(np.array(dark, np.uint8))
+    assert measure_tone_deg(face, *given) == pytest.approx(tone_deg(lightness, b), abs=0.5)
+    assert measure_face_ita(face, *given) == pytest.approx(float(ita_deg(np.array(dark))), abs=0.5)
+
+
+def test_a_tone_without_keypoints_is_read_by_the_box() -> None:
+    """As ITA is."""
+    angle = measure_tone_deg(_face(), BOX, np.zeros((5, 2)), np.zeros(5))
+    assert angle == pytest.approx(measure_tone_deg(_face(), BOX, POINTS, np.ones(5)), abs=0.01)
 
 
 def test_a_whole_face_outside_the_picture_reads_as_nan() -> None:
     """As the patches do."""
     assert np.isnan(measure_face_lab(_face(), BOX + 500, POINTS + 500, np.ones(5))).all()
-    assert np.isnan(measure_matte_ita(_face(), BOX + 500, POINTS + 500, np.ones(5)))
+    assert np.isnan(measure_tone_deg(_face(), BOX + 500, POINTS + 500, np.ones(5)))

@@ -176,7 +176,7 @@ def test_the_mismatch_is_what_the_probe_gives_to_other_bins(wanted: Attributes, 
 
 def test_skin_tone_counts_by_the_bins_that_it_is_off(monkeypatch: pytest.MonkeyPatch) -> None:
     policy = AttributePolicy(keep=[])
-    for ita, expected in ((60.0, 1.0), (-40.0, 0.0), (float("nan"), 1.0)):  # bins 0 and 5 of 0 to 5; nothing read
-        monkeypatch.setattr("understudy.attributes.policy.measure_matte_ita", lambda *args, ita=ita: ita)
+    for tone, expected in ((70.0, 1.0), (-40.0, 0.0), (float("nan"), 1.0)):  # bins 0 and 5 of 0 to 5; nothing read
+        monkeypatch.setattr("understudy.attributes.policy.measure_tone_deg", lambda *args, tone=tone: tone)
         found = policy.mismatch(Attributes(skin_tone=5), np.zeros((8, 8, 3), np.uint8), *[np.zeros(5)] * 3)
         assert found == pytest.approx(expected)

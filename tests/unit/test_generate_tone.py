@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from understudy.attributes.skin_tone import ita_bin, measure_ita
+from understudy.attributes.skin_tone import measure_tone_deg, tone_bin
 from understudy.color import lab
 from understudy.generate.tone import LARGEST_CHROMA, SKIN_HUE_DEG, hold_skin_hue, hold_skin_tone, toned
 from understudy.types import Attributes, Condition, Crop
@@ -27,7 +27,7 @@ def face(*rgb: int) -> NDArray[np.uint8]:
 
 
 def tone_of(pixels: NDArray[np.uint8]) -> int:
-    return ita_bin(measure_ita(pixels, BOX, POINTS, np.ones(5, np.float32)))
+    return tone_bin(measure_tone_deg(pixels, BOX, POINTS, np.ones(5, np.float32)))
 
 
 LIGHT, BROWN = face(224, 188, 164), face(150, 105, 80)
@@ -65,8 +65,8 @@ def test_where_no_skin_can_be_measured_nothing_changes() -> None:
 
 
 def test_a_bin_out_of_reach_is_approached_as_far_as_the_limit_allows() -> None:
-    before = measure_ita(LIGHT, BOX, POINTS, np.ones(5, np.float32))
-    after = measure_ita(hold_skin_tone(LIGHT, condition(5)), BOX, POINTS, np.ones(5, np.float32))
+    before = measure_tone_deg(LIGHT, BOX, POINTS, np.ones(5, np.float32))
+    after = measure_tone_deg(hold_skin_tone(LIGHT, condition(5)), BOX, POINTS, np.ones(5, np.float32))
     assert after < before - 40
 
 
@@ -107,3 +107,11 @@ def test_a_reference_is_toned_into_the_bin_that_is_wanted(wanted: int) -> None:
 def test_a_reference_keeps_its_tone_where_none_is_wanted_or_no_keypoint_is_known() -> None:
     for wanted, shown in ((None, np.ones(5)), (4, np.zeros(5))):
         np.testing.assert_array_equal(toned(LIGHT, POINTS, shown, wanted), LIGHT)
+
+
+def test_a_light_face_that_is_turned_darker_becomes_more_yellow_too() -> None:
+    """As skin does: lightness falls and b* rises, so that the face does not turn grey."""
+    held = hold_skin_tone(LIGHT, condition(3))
+    before, after = (lab(pixels[32, 32]) for pixels in (LIGHT, held))
+    assert after[0] < before[0]
+    assert after[2] > before[2]

@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 
 from understudy.attributes.head_pose import estimate_yaw_deg, yaw_bin
 from understudy.attributes.probe import PROBE, AttributeProbe, ProbeReading
-from understudy.attributes.skin_tone import N_SKIN_TONES, ita_bin, measure_matte_ita
+from understudy.attributes.skin_tone import N_SKIN_TONES, measure_tone_deg, tone_bin
 from understudy.errors import ConfigError, InvalidInputError
 from understudy.types import Attributes
 
@@ -86,8 +86,8 @@ class AttributePolicy:
         """
         found: dict[str, int | None] = {}
         if "skin_tone" in self.keep:
-            ita = measure_matte_ita(view, xyxy, keypoints, visibility)
-            found["skin_tone"] = ita_bin(ita) if np.isfinite(ita) else None
+            tone = measure_tone_deg(view, xyxy, keypoints, visibility)
+            found["skin_tone"] = tone_bin(tone) if np.isfinite(tone) else None
         if "head_pose" in self.keep:
             yaw = estimate_yaw_deg(keypoints, visibility, xyxy)
             found["head_pose"] = None if yaw is None else yaw_bin(yaw)
@@ -119,8 +119,8 @@ class AttributePolicy:
         """
         total = 0.0
         if wanted.skin_tone is not None:
-            ita = measure_matte_ita(view, xyxy, keypoints, visibility)
-            off = abs(ita_bin(ita) - wanted.skin_tone) if np.isfinite(ita) else N_SKIN_TONES - 1
+            tone = measure_tone_deg(view, xyxy, keypoints, visibility)
+            off = abs(tone_bin(tone) - wanted.skin_tone) if np.isfinite(tone) else N_SKIN_TONES - 1
             total += off / (N_SKIN_TONES - 1)
         if self.probe is not None:
             likely = _likely(self.probe.read(view, xyxy, keypoints, visibility))

@@ -6,7 +6,14 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from understudy.attributes.skin_tone import ITA_CUTS_DEG, ita_bin, measure_ita, measure_skin_lab
+from understudy.attributes.skin_tone import (
+    TONE_CUTS_DEG,
+    TONE_LAB,
+    TONE_PIVOT,
+    measure_face_lab,
+    measure_tone_deg,
+    tone_bin,
+)
 from understudy.types import Condition
 
 LARGEST_RATIO = 1.7
@@ -16,16 +23,21 @@ SKIN_HUE_DEG = (32.0, 63.0)
 _CAST_HUE_DEG = (-30.0, 150.0)
 LARGEST_CHROMA = 34.0
 _LARGEST_TONING = 1.8
+LARGEST_CHROMA_RATIO = 1.5
+"""Chroma likewise."""
 _N_TRIALS = 12
+_FARTHEST = 1.8  # of the way to the bin: scaling is not turning, where a face is not of one colour
 _EDGE = 0.16
 """Depth at which a shift of colour is full, of the square root of the mask's area."""
 
 
 def hold_skin_tone(pixels: NDArray[np.uint8], condition: Condition) -> NDArray[np.uint8]:
-    """Scale CIELAB lightness under the mask until the measured skin tone lies in the condition's bin.
+    """Turn the colour under the mask about the tone's pivot until the measured tone lies in the condition's bin.
 
-    The smallest change that reaches the bin is taken; where none does, the one that comes nearest. Nothing but the
-    condition and the generated pixels is read.
+    Tone is an angle in the plane of CIELAB b* and L* (``measure_tone_deg``), so that a turn is the shortest way: light
+    skin that becomes darker becomes more yellow, too. Lightness, a* and b* are scaled. The smallest change that reaches
+    the bin is taken; where none does, the one that comes nearest. Nothing but the condition and the generated pixels is
+    read.
 
     Parameters
     ----------
@@ -37,17 +49,15 @@ def hold_skin_tone(pixels: NDArray[np.uint8], condition: Condition) -> NDArray[n
     wanted, mask = condition.attributes.skin_tone, condition.replace_mask
     if wanted is None or not mask.any():
         return pixels
-    ita = _ita(pixels, condition)
-    if not np.isfinite(ita) or ita_bin(ita) == wanted:
+    best, nearest = pixels, _distance(_tone(pixels, condition), wanted)
+    if not 0 < abs(nearest) < np.inf:
         return pixels
-    darker = ita_bin(ita) < wanted
-    limit = 1 / LARGEST_RATIO if darker else LARGEST_RATIO
+    own = measure_face_lab(pixels, _box(mask), condition.keypoints, condition.visibility)
     lab = np.asarray(cv2.cvtColor(pixels.astype(np.float32) / 255, cv2.COLOR_RGB2LAB), np.float32)
-    best, nearest = pixels, _distance(ita, wanted)
-    for ratio in np.geomspace(1, limit, _N_TRIALS + 1)[1:]:
-        trial = _scaled(lab, float(ratio), pixels, mask)
-        distance = _distance(_ita(trial, condition), wanted)
-        if distance < nearest:
+    for turn in nearest * np.linspace(0, _FARTHEST, _N_TRIALS + 1)[1:]:
+        trial = _scaled(lab, *_turned(own, float(turn)), pixels, mask)
+        distance = _distance(_tone(trial, condition), wanted)
+        if abs(distance) < abs(nearest):
             best, nearest = trial, distance
         if distance == 0:
             break
@@ -60,27 +70,29 @@ def toned(
     visibility: NDArray[np.floating],
     wanted: int | None,
 ) -> NDArray[np.uint8]:
-    """A reference (S, S, 3) with its lightness scaled to the middle of a skin tone bin; None leaves it as it is.
+    """A reference (S, S, 3) in the colour that skin has in the middle of a tone's bin; None leaves it as it is.
 
-    ITA = atan2(L* - 50, b*) is solved for L* with b* as measured. What is lighter than skin (eyes, teeth) keeps its
-    share of the way to white, or less where the skin becomes lighter. Nothing of a person is read.
+    Lightness and chroma are scaled to those of ``TONE_LAB``. What is lighter than skin (eyes, teeth) keeps its share of
+    the way to white, or less where the skin becomes lighter. Nothing of a person is read.
     """
     if wanted is None or not (visibility > 0).all():
         return pixels
     low, high = keypoints.min(axis=0), keypoints.max(axis=0)
-    lightness, _, b = measure_skin_lab(pixels, np.array([*low, *high], np.float64), keypoints, visibility)
-    if not np.isfinite(lightness):
+    own = measure_face_lab(pixels, np.array([*low, *high], np.float64), keypoints, visibility)
+    if not np.isfinite(own).all():
         return pixels
-    edges = (70.0, *ITA_CUTS_DEG, -60.0)
-    middle = np.radians((edges[wanted] + edges[wanted + 1]) / 2)
-    ratio = float(np.clip((50 + b * np.tan(middle)) / lightness, 1 / _LARGEST_TONING, _LARGEST_TONING))
+    lightness = float(own[0])
+    goal, goal_a, goal_b = TONE_LAB[wanted]
+    ratio = float(np.clip(goal / lightness, 1 / _LARGEST_TONING, _LARGEST_TONING))
+    chroma = float(np.hypot(goal_a, goal_b) / max(np.hypot(own[1], own[2]), 1.0))
+    chroma = float(np.clip(chroma, 1 / LARGEST_CHROMA_RATIO, LARGEST_CHROMA_RATIO))
     lab = np.asarray(cv2.cvtColor(pixels.astype(np.float32) / 255, cv2.COLOR_RGB2LAB), np.float32)
-    goal = min(lightness * ratio, 98.0)
-    above = goal + (lab[..., 0] - lightness) * (100 - goal) / (100 - lightness)
+    reached = min(lightness * ratio, 98.0)
+    above = reached + (lab[..., 0] - lightness) * (100 - reached) / (100 - lightness)
     lab[..., 0] = np.where(
         lab[..., 0] <= lightness, lab[..., 0] * ratio, np.minimum(above, lab[..., 0] * max(ratio, 1))
     )
-    return _scaled(lab, 1.0, pixels, np.ones(pixels.shape[:2], np.bool_))
+    return _scaled(lab, 1.0, chroma, pixels, np.ones(pixels.shape[:2], np.bool_))
 
 
 def hold_skin_hue(pixels: NDArray[np.uint8], condition: Condition) -> NDArray[np.uint8]:
@@ -115,27 +127,40 @@ def hold_skin_hue(pixels: NDArray[np.uint8], condition: Condition) -> NDArray[np
     return np.where(mask[..., None], rgb, pixels)
 
 
+def _turned(own: NDArray[np.float64], turn: float) -> tuple[float, float]:
+    """By how much lightness and chroma of a colour (3,) are scaled to turn it by so many degrees about the pivot."""
+    up, b = float(own[0]) - TONE_PIVOT, max(float(own[2]), 1.0)
+    angle, radius = np.arctan2(up, b) + np.radians(turn), np.hypot(up, b)
+    lightness = (TONE_PIVOT + radius * np.sin(angle)) / max(float(own[0]), 1.0)
+    chroma = radius * np.cos(angle) / b
+    return (
+        float(np.clip(lightness, 1 / LARGEST_RATIO, LARGEST_RATIO)),
+        float(np.clip(chroma, 1 / LARGEST_CHROMA_RATIO, LARGEST_CHROMA_RATIO)),
+    )
+
+
 def _scaled(
-    lab: NDArray[np.float32], ratio: float, pixels: NDArray[np.uint8], mask: NDArray[np.bool_]
+    lab: NDArray[np.float32], lightness: float, chroma: float, pixels: NDArray[np.uint8], mask: NDArray[np.bool_]
 ) -> NDArray[np.uint8]:
-    changed = lab.copy()
-    changed[..., 0] = np.clip(changed[..., 0] * ratio, 0, 100)
+    changed = lab * np.array([lightness, chroma, chroma], np.float32)
+    changed[..., 0] = np.clip(changed[..., 0], 0, 100)
     rgb = np.clip(np.rint(cv2.cvtColor(changed, cv2.COLOR_LAB2RGB) * 255), 0, 255).astype(np.uint8)
     return np.where(mask[..., None], rgb, pixels)
 
 
-def _distance(ita: float, wanted: int) -> float:
-    """Degrees from an ITA to the nearer edge of a bin; 0 inside, infinite where nothing was measured."""
-    if not np.isfinite(ita):
+def _distance(tone: float, wanted: int) -> float:
+    """Degrees from a tone angle to the nearer edge of a bin, signed; 0 inside, infinite where nothing was measured."""
+    if not np.isfinite(tone):
         return float("inf")
-    if ita_bin(ita) == wanted:
+    if tone_bin(tone) == wanted:
         return 0.0
-    edges = (90.0, *ITA_CUTS_DEG, -90.0)
-    return max(abs(ita - edges[wanted if ita > edges[wanted] else wanted + 1]), 1e-6)
+    edges = (90.0, *TONE_CUTS_DEG, -90.0)
+    way = (edges[wanted] if tone > edges[wanted] else edges[wanted + 1]) - tone
+    return float(np.copysign(max(abs(way), 0.1), way if way else -1.0))
 
 
-def _ita(pixels: NDArray[np.uint8], condition: Condition) -> float:
-    return measure_ita(pixels, _box(condition.replace_mask), condition.keypoints, condition.visibility)
+def _tone(pixels: NDArray[np.uint8], condition: Condition) -> float:
+    return measure_tone_deg(pixels, _box(condition.replace_mask), condition.keypoints, condition.visibility)
 
 
 def _box(mask: NDArray[np.bool_]) -> NDArray[np.float64]:
