@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from understudy.attributes.bins import HEAD_POSES, SKIN_TONES
 from understudy.attributes.head_pose import estimate_yaw_deg, yaw_bin
 from understudy.attributes.monk import MONK_SRGB, monk_tone
-from understudy.attributes.skin_tone import ita_bin, measure_ita, measure_skin_lab
+from understudy.attributes.skin_tone import ita_bin, measure_face_lab
 from understudy.errors import InvalidInputError
 
 NOT_READ = -1
@@ -97,10 +97,12 @@ class Estimator(Protocol):
 
 
 class SkinToneEstimator:
-    """Skin tone measured on cheeks and forehead: ITA, its bin, and the nearest tone of the Monk scale.
+    """Skin tone measured on the whole face: ITA, its bin, and the nearest tone of the Monk scale.
 
-    Nothing of it is learnt. The policy measures its bin with the same function, on the source only; here both pictures
-    are measured.
+    Nothing of it is learnt. The policy carries a bin of another measure, the tone angle of the matte part
+    (``measure_tone_deg``), so that an understudy that was held to its bin is not held to this ITA by the same formula;
+    the pixels of both overlap. Against rated skin colour ITA has r .55 (95 % .41 to .67, 126 portraits): it follows
+    light, too, and so says how much lighter or darker faces became, and little of single people.
     """
 
     name = "skin_tone"
@@ -116,8 +118,8 @@ class SkinToneEstimator:
     ) -> tuple[Reading, ...]:
         """``ita`` (deg), ``skin_tone`` (six bins) and ``monk_tone`` (ten tones); see ``Estimator.read``."""
         faces = list(zip(views, xyxy, keypoints, visibility, strict=True))
-        ita = [measure_ita(*face) for face in faces]
-        colours = [measure_skin_lab(*face) for face in faces]
+        colours = [measure_face_lab(*face) for face in faces]
+        ita = [float(np.degrees(np.arctan2(lightness - 50, b))) for lightness, _, b in colours]
         tones = [monk_tone(c) - 1 if np.isfinite(c).all() else NOT_READ for c in colours]
         return (
             Reading.numbers("ita", "deg", ita),
