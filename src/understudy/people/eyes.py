@@ -49,7 +49,7 @@ def eye_mesh(radius: float, iris: Floats, pupil: float, sclera_share: float, rng
     white = smooth_step(0.97, 1.08, t)[..., None]
     color = np.clip(color * (1 - white) + sclera * white, 0.003, 0.9)
     color = color * (1 - (1 - sclera_share) * white)
-    wet = Material(roughness=0.12, coat=0.5, subsurface=0.15)
+    wet = Material(roughness=0.12, specular=0.4 * sclera_share, coat=0.45 * sclera_share, subsurface=0.15)
     return Mesh("eye", vertices.reshape(-1, 3), grid_faces(N_RINGS, N_SECTORS, closed=True), wet, color.reshape(-1, 3))
 
 
@@ -62,7 +62,11 @@ def iris_shares(persona: Persona, hair: HairColor) -> tuple[float, ...]:
 
 def build_eyes(persona: Persona, head: Head, hair: HairColor, rng: np.random.Generator) -> list[Eyeball]:
     """Both eyes: one colour, one pupil; light irises only with light hair and skin."""
-    iris = IRISES[rng.choice(len(IRISES), p=iris_shares(persona, hair))] * rng.uniform(0.8, 1.2)
+    iris = (
+        IRISES[rng.choice(len(IRISES), p=iris_shares(persona, hair))]
+        * rng.uniform(0.8, 1.2)
+        * (1 - 0.5 * persona.melanin)
+    )
     pupil = rng.uniform(0.28, 0.5)
     return [
         Eyeball(eye_mesh(radius, iris, pupil, 1 - 0.6 * persona.melanin, rng), center) for center, radius in head.eyes

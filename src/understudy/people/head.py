@@ -52,7 +52,7 @@ def build_figure(body: Body, persona: Persona) -> Figure:
     groom = trim(groom, body, head, worn.hair_below_deg)
     strand_rough = 0.2 + 0.2 * float(face_rng.random())
     of_head = hair_material(color, strand_rough)
-    of_brows = hair_material(color, 0.32, 0.1 + 0.3 * color.grey)
+    of_brows = hair_material(color, 0.32, 0.1 + 0.5 * color.grey)
     tufts = [
         Tufts("hair", groom.strands, of_head),
         Tufts("brows", [brows.strands] if brows.strands else [], of_brows),
@@ -79,7 +79,7 @@ def skin_mesh(
     tint = (1 - 0.7 * color.grey) * color.color + 0.1 * albedo
     albedo = albedo * (1 - under) + under * np.minimum(tint, 0.75 * albedo)
     material = Material(
-        roughness=None, specular=0.42, subsurface=0.45, subsurface_radius=(1, 0.28, 0.14), subsurface_scale_m=0.0035,
+        roughness=None, specular=0.37, subsurface=0.45, subsurface_radius=(1, 0.28, 0.14), subsurface_scale_m=0.0035,
         pores=float(rng.uniform(0.3, 0.8)), region=None,
     )  # fmt: skip
     region = np.stack([body.regions["face"], np.zeros(len(albedo)), np.ones(len(albedo))], axis=1)

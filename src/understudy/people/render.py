@@ -83,7 +83,7 @@ class Settings:
     ages: tuple[float, float] | None = None
     """Years between which every head's age is dealt anew, with every other draw as it was."""
     portrait_light: bool = False
-    """One soft light from above for every view of a head, mixed before rendering: a third of the cost of groups."""
+    """One soft light from above for every view of a head, mixed before rendering: cheaper than groups."""
 
 
 @functools.cache

@@ -39,7 +39,7 @@ SOFTER = {
     "chin-jaw-drop-decr": 0.12,
     "chin-height-decr": 0.12,
     "head-scale-vert-decr": 0.12,
-    "mouth-angles-up": 0.12,
+    "mouth-angles-up": 0.2,
     "l-eye-scale-incr": 0.12,
     "r-eye-scale-incr": 0.12,
     "l-eye-height2-incr": 0.2,
@@ -76,12 +76,14 @@ CHILDLIKE = {
     "nose-hump-decr": 0.2,
     "chin-bones-decr": 0.3,
     "chin-height-decr": 0.15,
-    "l-cheek-volume-incr": 0.2,
-    "r-cheek-volume-incr": 0.2,
+    "l-cheek-volume-incr": 0.08,
+    "r-cheek-volume-incr": 0.08,
+    "mouth-scale-horiz-decr": 0.2,
+    "head-scale-horiz-decr": 0.15,
 }
 """Details added to heads under 12 years, fading out by 16."""
 EXPRESSION_RANGES: dict[Expression, dict[str, tuple[float, float]]] = {
-    "neutral": {"mouthSmile": (0.06, 0.16)},
+    "neutral": {"mouthSmile": (0.12, 0.24)},
     "smile": {
         "mouthSmile": (0.4, 0.85),
         "cheekSquint": (0.1, 0.4),
@@ -201,7 +203,7 @@ def expression_weights(body: Body, expression: Expression, rng: np.random.Genera
         act(action, rng.uniform(low, high))
     act("browInnerUp", max(0.0, rng.normal(0.12, 0.08)))
     act("browOuterUp", max(0.0, rng.normal(0.02, 0.08)))
-    blink = rng.uniform(0, 0.08) if rng.random() < 0.985 else rng.uniform(0.85, 1)
+    blink = rng.uniform(0, 0.08) if rng.random() < 0.995 else rng.uniform(0.85, 1)
     act("eyeBlink", blink, 0.04)
     act("eyeWide", rng.uniform(0.0, 0.12), 0.04)
     return weights

@@ -69,7 +69,7 @@ def tone_albedo(tone: Floats) -> Floats:
 def melanin_map(body: Body, persona: Persona, place: Places, noise: ValueNoise, rng: np.random.Generator) -> Floats:
     """Tone (N,): patches, shadows under the eyes, freckles and age spots around the subject's own."""
     points = body.surface
-    tone = 10 * persona.melanin + rng.uniform(0.08, 0.25) * noise(points, 0.03, 2)
+    tone = 10 * persona.melanin + rng.uniform(0.06, 0.18) * noise(points, 0.03, 2)
     tone += rng.uniform(0.06, 0.2) * noise(points, 0.005, 3)
     tone += 0.3 * place.under_eye * rng.uniform(0.2, 1.4) + 0.15 * body.regions["eyelids"] * rng.uniform(0, 1.5)
     tone += rng.uniform(-0.2, 0.3) * place.forehead
@@ -135,7 +135,7 @@ def build_skin(
     noise = ValueNoise(rng)
     place = places(body)
     albedo = tone_albedo(melanin_map(body, persona, place, noise, rng))
-    albedo = albedo * (1 + 0.08 * rng.normal(size=3) * np.array([0.3, 0.3, 0.7]))
+    albedo = albedo * (1 + 0.05 * rng.normal(size=3) * np.array([0.3, 0.3, 0.7]))
     albedo = albedo * np.exp(-blood_map(body, persona, place, noise, rng)[:, None] * BLOOD)
     albedo = paint_lips(body, persona, albedo, rng)
     if persona.beard != "none" or (not persona.feminine and persona.age > 17 and rng.random() < 0.4):
@@ -144,7 +144,7 @@ def build_skin(
     nostrils = bump(body.mirrored, (0.012, -0.148, 0.682), (0.006, 0.02, 0.004))
     albedo = albedo * (1 - 0.28 * nostrils[:, None])
     lips = smooth_step(0.2, 0.8, body.regions["lips"])
-    rough = 0.54 + 0.06 * noise(body.surface, 0.003, 2) - 0.13 * place.nose - 0.10 * place.forehead - 0.03 * place.cheek
+    rough = 0.54 + 0.06 * noise(body.surface, 0.003, 2) - 0.13 * place.nose - 0.06 * place.forehead - 0.03 * place.cheek
     rough += rng.uniform(-0.07, 0.05)
     rough = rough * (1 - lips) + (0.3 if persona.lipstick else 0.42) * lips
     cavity = wrinkle(body, persona, head, noise, lips, rng)
