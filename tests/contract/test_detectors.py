@@ -5,6 +5,7 @@ from __future__ import annotations
 from concurrent.futures import ThreadPoolExecutor
 from functools import cache
 from pathlib import Path
+from typing import Any, cast
 
 import cv2
 import numpy as np
@@ -25,12 +26,19 @@ NAMES = sorted(path.stem for path in CONFIGS.glob("*.yaml"))
 @cache
 def build(name: str) -> Detector | str:
     try:
-        runtime = OmegaConf.load(CONFIGS.parent / "runtime" / "onnx.yaml")
-        root = OmegaConf.create({"runtime": runtime, "detector": OmegaConf.load(CONFIGS / f"{name}.yaml")})
-        node = OmegaConf.to_container(root.detector, resolve=True)
-        detector: Detector = PartBuilder()(node, "detector")
+        return composed(name)
     except (MissingWeightsError, MissingExtraError) as error:
         return str(error)
+
+
+def composed(name: str, *, onet: bool | None = False) -> Detector:
+    """A detector of the configs; ``onet`` None leaves its keypoints as they are first found."""
+    runtime = OmegaConf.load(CONFIGS.parent / "runtime" / "onnx.yaml")
+    root = OmegaConf.create({"runtime": runtime, "detector": OmegaConf.load(CONFIGS / f"{name}.yaml")})
+    node = cast("dict[str, Any]", OmegaConf.to_container(root.detector, resolve=True))
+    if onet is not False:
+        node["keypoints"] = {**node["keypoints"], "onet": True} if onet else None
+    detector: Detector = PartBuilder()(node, "detector")
     return detector
 
 
@@ -111,6 +119,23 @@ def test_the_same_picture_gives_the_same_bytes_alone_and_in_four_threads(
         assert result.xyxy.tobytes() == alone.xyxy.tobytes()
         assert result.keypoints.tobytes() == alone.keypoints.tobytes()
         assert result.confidence.tobytes() == alone.confidence.tobytes()
+
+
+@pytest.mark.weights("centerface", "mtcnn_onet")
+@pytest.mark.parametrize("name", ["default", "thorough"])
+def test_mtcnn_s_last_network_moves_keypoints_and_neither_faces_nor_boxes_nor_families(
+    name: str, portrait: NDArray[np.uint8]
+) -> None:
+    without, reading = composed(name, onet=None), composed(name, onet=True)
+    first, better = without(portrait), reading(portrait)
+    assert reading.families == without.families == {"centerface"}
+    assert better.xyxy.tobytes() == first.xyxy.tobytes()
+    assert better.confidence.tobytes() == first.confidence.tobytes()
+    moved = np.abs(better.keypoints - first.keypoints).max()
+    assert 0 < moved < 0.1 * (first.xyxy[0, 3] - first.xyxy[0, 1])
+    with ThreadPoolExecutor(4) as pool:
+        for result in pool.map(reading, [portrait, portrait.copy(), portrait]):
+            assert result.keypoints.tobytes() == better.keypoints.tobytes()
 
 
 def test_a_detector_says_what_it_is_made_of(detector: Detector) -> None:
