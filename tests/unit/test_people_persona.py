@@ -15,6 +15,7 @@ from understudy.people.persona import (
     generator,
     sample_persona,
     sample_view,
+    swept_view,
 )
 
 
@@ -122,3 +123,13 @@ def test_eyes_are_brown_where_skin_is_dark_whatever_the_hair() -> None:
             assert IRISES[dealt].max() <= IRISES[:2].max()
         light.add(int(dealt.max()))
     assert len(IRISES) - 1 in light
+
+
+def test_a_sweep_goes_from_the_front_to_one_side_in_order_and_repeats() -> None:
+    """Six views to 60 degrees: rising, the first within 5 degrees of the front, the last beyond 40, none over 60."""
+    for index in range(20):
+        yaw = [swept_view(0, index, k, 6, 60.0).yaw_deg for k in range(6)]
+        assert yaw == sorted(yaw)
+        assert 0 <= yaw[0] < 6
+        assert 45 < yaw[-1] <= 60
+    assert swept_view(0, 3, 2, 6, 60.0) == swept_view(0, 3, 2, 6, 60.0)

@@ -191,3 +191,19 @@ def sample_view(seed: int, index: int, number: int, n_views: int, max_yaw_deg: f
         roll_deg=float(np.clip(rng.normal(0, 5), -20, 20)),
         gaze_at_camera=bool(rng.random() < 0.7),
     )
+
+
+def swept_view(seed: int, index: int, number: int, n_views: int, max_yaw_deg: float) -> View:
+    """View ``number`` of a sweep from the front to ``max_yaw_deg`` on one side, closer to each other near the front.
+
+    For references, which are mirrored where they are drawn: the head's other side would be the same views again.
+    """
+    rng = generator(seed, 4, index, number)
+    yaw = max_yaw_deg * ((number + rng.uniform(0.05, 0.75)) / n_views) ** 1.25
+    return View(
+        number=number,
+        yaw_deg=float(yaw),
+        pitch_deg=float(np.clip(rng.normal(0, 7), -16, 16)),
+        roll_deg=float(np.clip(rng.normal(0, 3), -8, 8)),
+        gaze_at_camera=bool(rng.random() < 0.85),
+    )

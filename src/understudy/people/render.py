@@ -56,6 +56,7 @@ from understudy.people.persona import (
     generator,
     sample_persona,
     sample_view,
+    swept_view,
 )
 
 CAMERA, RIG, GAZE, DEVELOP, NOISE, AGES = range(30, 36)
@@ -82,6 +83,8 @@ class Settings:
     """Of every head, in place of the one that it was dealt."""
     ages: tuple[float, float] | None = None
     """Years between which every head's age is dealt anew, with every other draw as it was."""
+    sweep: bool = False
+    """Views from the front to ``max_yaw_deg`` on one side: references are mirrored where they are drawn."""
     portrait_light: bool = False
     """One soft light from above for every view of a head, mixed before rendering: cheaper than groups."""
 
@@ -215,7 +218,8 @@ def render_head(
     studio = Studio(figure.model, settings.size_px, settings.samples, apart=not together, masks=True)
     try:
         for number in views or range(settings.n_views):
-            view = sample_view(settings.seed, index, number, settings.n_views, settings.max_yaw_deg)
+            dealt_view = swept_view if settings.sweep else sample_view
+            view = dealt_view(settings.seed, index, number, settings.n_views, settings.max_yaw_deg)
 
             def stream(part: int, number: int = number) -> np.random.Generator:
                 return generator(settings.seed, part, index, number)
@@ -313,6 +317,10 @@ def parse_arguments(arguments: list[str] | None = None) -> argparse.Namespace:
         "--portrait-light", action="store_true", help="one soft light from above, mixed before rendering: fast"
     )
     parser.add_argument("--expression", choices=EXPRESSIONS, help="of every head, in place of the one it was dealt")
+    parser.add_argument("--sweep", action="store_true", help="views from the front to --max-yaw, on one side only")
+    parser.add_argument(
+        "--fill", type=float, nargs=2, default=Settings.fill, metavar=("LOW", "HIGH"), help="head over picture"
+    )
     parser.add_argument("--mixes", type=int, default=3, help="lights of each view")
     parser.add_argument("--no-linear", action="store_true", help="leave out the linear foregrounds and depth")
     return parser.parse_args(arguments)
@@ -344,6 +352,8 @@ def main(arguments: list[str] | None = None) -> None:
         expression=args.expression,
         ages=ages,
         portrait_light=args.portrait_light,
+        sweep=args.sweep,
+        fill=tuple(args.fill),
     )
     indices = share_of(list(heads) or range(args.first, args.first + args.count), args.shard)
     counts = render_heads(args.output, load_body(args.body), indices, settings, heads)

@@ -11,13 +11,13 @@ from understudy.people.body import LOCAL, Body, vertex_normals
 from understudy.people.fields import Floats, smooth_step
 from understudy.people.persona import Expression, Persona, pick
 
-DETAIL_SIGMA, DETAIL_LIMIT = 0.27, 0.7
+DETAIL_SIGMA, DETAIL_LIMIT = 0.36, 0.8
+"""Of local details; wider ones make caricatures."""
 WIDER = {
     "nose-scale": 1.35, "nose-width": 1.3, "nose-point": 1.3, "nose-hump": 1.2, "lip-volume": 1.3, "lip-height": 1.2,
     "head-scale-horiz": 1.5, "mouth-scale-horiz": 1.3, "cheek-bones": 1.3, "cheek-volume": 1.3,
 }  # fmt: skip
 """Share of the usual spread for details that tell heads apart and stay natural."""
-"""Of local details; wider ones make caricatures."""
 DETAIL_PARTS = (
     "head", "nose", "eye", "eyebrows", "mouth", "cheek", "chin", "forehead", "neck", "measure-neck", "l-eye",
     "l-cheek", "l-ear",
@@ -161,7 +161,7 @@ def phenotype_weights(body: Body, persona: Persona, proportions: float, height: 
 def detail_weights(body: Body, persona: Persona, rng: np.random.Generator) -> Floats:
     """Weights of local details, nearly symmetric, and of asymmetry and head shape."""
     weights = np.zeros(len(body.labels))
-    spread = rng.uniform(0.4, 1.0)
+    spread = rng.uniform(0.5, 1.0)
 
     def put(one: str, other: str, value: float) -> None:
         weights[body.index[LOCAL + (one if value > 0 else other)]] += abs(value)
@@ -201,7 +201,7 @@ def expression_weights(body: Body, expression: Expression, rng: np.random.Genera
 
     for action, (low, high) in EXPRESSION_RANGES[expression].items():
         act(action, rng.uniform(low, high))
-    act("browInnerUp", max(0.0, rng.normal(0.12, 0.08)))
+    act("browInnerUp", max(0.0, rng.normal(0.06, 0.08)))
     act("browOuterUp", max(0.0, rng.normal(0.02, 0.08)))
     blink = rng.uniform(0, 0.08) if rng.random() < 0.995 else rng.uniform(0.85, 1)
     act("eyeBlink", blink, 0.04)
