@@ -28,18 +28,17 @@ def middle(around: tuple[int, int, int]) -> NDArray[np.float64]:
     return lab(matched(reference, np.ones_like(mask), context, mask)[32, 32])
 
 
-def test_a_grey_render_beside_a_warm_neck_gets_its_hue_and_keeps_its_lightness() -> None:
-    """Hue angles agree within 4 degrees where all of the ring is skin; L* moves by rounding only."""
+def test_a_grey_render_beside_a_warm_neck_gets_its_hue_and_becomes_lighter_with_it() -> None:
+    """Hue angles agree within 4 degrees where all of the ring is skin; (L* - 35) grows by 1.3, the most it may."""
     got, neck, own = middle(WARM_SKIN), lab(np.array(WARM_SKIN)), lab(np.array(GREY_SKIN))
     hue = [np.degrees(np.arctan2(v[2], v[1])) for v in (got, neck)]
     assert abs(hue[0] - hue[1]) < 4
-    assert abs(got[0] - own[0]) < 1
+    assert abs((got[0] - 35) / (own[0] - 35) - 1.3) < 0.03
 
 
 def test_a_blue_wall_is_no_skin() -> None:
-    """Where no skin shows, the colour goes half the way to what is common: a = 12, b = 16.5."""
-    got, own = middle(WALL), lab(np.array(GREY_SKIN))
-    np.testing.assert_allclose(got[1:], (own[1:] + np.array([12, 16.5])) / 2, atol=1)
+    """Where no skin shows, nothing changes."""
+    np.testing.assert_array_equal(middle(WALL), lab(np.array(GREY_SKIN)))
 
 
 def test_no_erased_pixel_is_read() -> None:

@@ -99,7 +99,7 @@ class MembraneBlender:
         self, difference: NDArray[np.float32], ring: NDArray[np.bool_], mask: NDArray[np.bool_], longer: int
     ) -> NDArray[np.float32]:
         """Full correction at the edge, none further in: a coloured wall must not tint a face.  (h, w, 3)"""
-        unlike = np.abs(difference).mean(axis=-1, keepdims=True) / self.limit
+        unlike = np.abs(difference).mean(axis=-1, keepdims=True) / max(self.limit, 1e-6)
         # hair or a wall behind a cheek is no error of its colour: what is too far off counts as nothing to correct
         local = spread(np.clip(difference, -self.limit, self.limit) * np.exp(-(unlike**4)), ring)
         depth = cv2.distanceTransform(mask.astype(np.uint8), cv2.DIST_L2, 3)

@@ -6,6 +6,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+from understudy.attributes.skin_tone import TONE_PIVOT
 from understudy.color import lab
 
 _RING = 0.30
@@ -14,9 +15,8 @@ _HUE_DEG, _CHROMA, _LIGHTNESS = (22.0, 72.0), (7.0, 45.0), 22.0
 """What may be skin: hue angle and chroma in CIELAB, and how far off the reference's lightness."""
 _ENOUGH = 0.04
 """Share of the ring that has to be skin before it is trusted half."""
-_COMMON = (12.0, 16.5)
-"""CIELAB a and b of skin in photographs where nothing else is known (Xiao et al. 2017, doi:10.1111/srt.12295)."""
-_COMMON_SHARE = 0.5
+_LARGEST_STRETCH = 1.3
+"""Distance from the tone's pivot is scaled by no more than this, either way."""
 
 
 def matched(
@@ -25,10 +25,11 @@ def matched(
     context: NDArray[np.uint8],
     mask: NDArray[np.bool_],
 ) -> NDArray[np.uint8]:
-    """A laid reference (H, W, 3) whose skin has the hue and chroma of the skin beside the mask; lightness stays.
+    """A laid reference (H, W, 3) whose skin has the hue and chroma of the skin beside the mask; its tone stays.
 
     Skin tone is the policy's to carry; what is matched here is light: a render under white light looks grey beside a
-    neck in the evening sun. Where no skin shows, a share of the way to what is common. Known pixels alone are read.
+    neck in the evening sun. Lightness follows b* along the tone's angle (``measure_tone_deg``). Where no skin shows,
+    nothing changes. Known pixels alone are read.
 
     Parameters
     ----------
@@ -42,14 +43,16 @@ def matched(
         return pixels
     value = np.asarray(cv2.cvtColor(pixels.astype(np.float32) / 255, cv2.COLOR_RGB2LAB), np.float32)
     own = np.median(value[cover & mask], axis=0)
-    goal = (1 - _COMMON_SHARE) * own[1:] + _COMMON_SHARE * np.array(_COMMON)
     seen, share = _skin_beside(context, mask, float(own[0]))
-    if share > 0:
-        trust = share / (share + _ENOUGH)
-        # chroma grows with lightness, and a neck is darker than the face over it
-        there = seen[1:] * np.sqrt(np.clip(own[0] / max(float(seen[0]), 1), 0.8, 1.25))
-        goal = (1 - trust) * goal + trust * there
-    value[..., 1:] += (goal - own[1:]).astype(np.float32)
+    if share == 0:
+        return pixels
+    # chroma grows with lightness, and a neck is darker than the face over it
+    there = seen[1:] * np.sqrt(np.clip(own[0] / max(float(seen[0]), 1), 0.8, 1.25))
+    shift = share / (share + _ENOUGH) * (there - own[1:])
+    stretch = np.clip((own[2] + shift[1]) / max(float(own[2]), 1), 1 / _LARGEST_STRETCH, _LARGEST_STRETCH)
+    value[..., 0] *= np.float32((TONE_PIVOT + (own[0] - TONE_PIVOT) * stretch) / max(float(own[0]), 1))
+    value[..., 0] = np.minimum(value[..., 0], 100)
+    value[..., 1:] += shift.astype(np.float32)
     return np.clip(np.rint(cv2.cvtColor(value, cv2.COLOR_LAB2RGB) * 255), 0, 255).astype(np.uint8)
 
 

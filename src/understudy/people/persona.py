@@ -136,7 +136,7 @@ def sample_persona(seed: int, index: int) -> Persona:
     gender = dealt(seed, 1, index)
     feminine = bool(gender + rng.normal(0, 0.08) > 0.5)
     closeness = np.exp(-(((np.array(RACE_TONE) - melanin) / 0.22) ** 2)) + 0.04
-    mixture = rng.dirichlet(0.9 * closeness / closeness.max() + 0.05)
+    mixture = rng.dirichlet(0.6 * closeness / closeness.max() + 0.05)
     grown_man = not feminine and age > 19
     hair = pick(rng, FEMININE_HAIR if feminine else MASCULINE_HAIR)
     if age < 16 and hair in ("bald", "receding"):

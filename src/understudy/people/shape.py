@@ -11,7 +11,7 @@ from understudy.people.body import LOCAL, Body, vertex_normals
 from understudy.people.fields import Floats, smooth_step
 from understudy.people.persona import Expression, Persona, pick
 
-DETAIL_SIGMA, DETAIL_LIMIT = 0.36, 0.8
+DETAIL_SIGMA, DETAIL_LIMIT = 0.36, 0.9
 """Of local details; wider ones make caricatures."""
 WIDER = {
     "nose-scale": 1.35, "nose-width": 1.3, "nose-point": 1.3, "nose-hump": 1.2, "lip-volume": 1.3, "lip-height": 1.2,
@@ -161,7 +161,7 @@ def phenotype_weights(body: Body, persona: Persona, proportions: float, height: 
 def detail_weights(body: Body, persona: Persona, rng: np.random.Generator) -> Floats:
     """Weights of local details, nearly symmetric, and of asymmetry and head shape."""
     weights = np.zeros(len(body.labels))
-    spread = rng.uniform(0.5, 1.0)
+    spread = rng.uniform(0.7, 1.4)
 
     def put(one: str, other: str, value: float) -> None:
         weights[body.index[LOCAL + (one if value > 0 else other)]] += abs(value)
