@@ -58,6 +58,8 @@ class ModelConfig:
 
     tag_weights: tuple[float, ...] = ()
     """For each of ``style_tags``, what one bin's difference counts when a reference is drawn."""
+    n_drawn: int = 24
+    """So many subjects are in the draw of a reference."""
     bend: float = 0.0
     """How much a reference's shape is changed by the seed: standard deviation of a magnification."""
     turn: float = 1.0

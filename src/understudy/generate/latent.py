@@ -253,7 +253,7 @@ class LatentDiffusionGenerator:
             places = turned_further(places, config.turn)
         chosen_by = places if condition.anchor is None else condition.anchor[: config.n_keypoints]
         tags = [wanted.get(name) for name in config.style_tags]
-        index, mirror = self._references.draw(seed, chosen_by, tags, weights=config.tag_weights)
+        index, mirror = self._references.draw(seed, chosen_by, tags, config.n_drawn, config.tag_weights)
         size = config.crop_size - 2 * config.margin_px
         laid, cover = self._references.lay(index, mirror, places, size, scale, bend_for(seed, config.bend))
         goal = scale * (self._references.mean_keypoints if places is None else places)

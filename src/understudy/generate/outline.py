@@ -9,13 +9,15 @@ from numpy.typing import NDArray
 from understudy.color import lab
 
 _N_ANGLES = 240
-_LARGEST_STRETCH = 1.22
-_INSIDE = 0.99
-"""Where the face ends, as a share of the mask's radius."""
-_STILL = 0.5
+_LARGEST_STRETCH = 1.18
+_INSIDE, _UNDER_HAIR = 0.98, 0.95
+"""Where the face ends, and a forehead under hair, as shares of the mask's radius."""
+_STILL = 0.62
 """Share of the radius up to which nothing moves: eyes, nose and mouth stay at their keypoints."""
 _SIDES_DEG = (98.0, 128.0)
 """Angles from the chin: up to the first a face always reaches the mask's edge, from the second on a bald one."""
+_JAW_DEG, _JAW = (25.0, 75.0), 0.3
+"""A mask is fuller than a jaw: at the chin only this share of the way is gone, from the second angle on all of it."""
 _SKIN_LIKE = 16.0
 """Distance in CIELAB at which surroundings count as skin to a third."""
 _RING = (0.02, 0.07)
@@ -59,9 +61,12 @@ def fitted(
         return pixels, cover
     from_chin = np.abs((_angles_deg() - chin_deg + 180) % 360 - 180)
     low = np.clip((_SIDES_DEG[1] - from_chin) / (_SIDES_DEG[1] - _SIDES_DEG[0]), 0, 1)
+    low *= _JAW + (1 - _JAW) * np.clip((from_chin - _JAW_DEG[0]) / (_JAW_DEG[1] - _JAW_DEG[0]), 0, 1)
     skin = _skin_outside(pixels, cover, context, mask, center, edge)
-    share = np.maximum(low, skin)
-    stretch = 1 + share * (np.clip(_INSIDE * edge / end, 1, _LARGEST_STRETCH) - 1)
+    bare = np.maximum(low, skin)
+    goal = _INSIDE * bare + _UNDER_HAIR * (1 - bare)
+    share = np.where(from_chin < 90, low, 1.0)
+    stretch = 1 + share * (np.clip(goal * edge / end, 1, _LARGEST_STRETCH) - 1)
     stretch = _around(stretch, 5)
     y, x = np.mgrid[0 : mask.shape[0], 0 : mask.shape[1]].astype(np.float32)
     dx, dy = x + 0.5 - center[0], y + 0.5 - center[1]
