@@ -21,10 +21,11 @@ TONE_LAB = (
     (73.6, 12.1, 21.3),
     (66.6, 13.9, 24.1),
     (58.7, 14.7, 25.1),
-    (45.9, 14.9, 23.4),
-    (29.9, 11.2, 15.6),
+    (48.5, 16.0, 25.0),
+    (34.0, 13.0, 20.0),
 )
-"""CIELAB colour of the same skin in the middle of each bin."""
+"""CIELAB colour of the same skin in the middle of each bin; of the two darkest, lighter and warmer, as photographs of
+dark skin are."""
 _MIDDLE = (25, 75)  # percentiles of the lightness of what counts: neither shadow nor highlight
 _MATTE = (25, 60)  # the same, and no shine
 _ACROSS = 48  # pixels from the eyes to the mouth that are enough to read a face

@@ -15,6 +15,8 @@ _HUE_DEG, _CHROMA, _LIGHTNESS = (22.0, 72.0), (7.0, 45.0), 22.0
 """What may be skin: hue angle and chroma in CIELAB, and how far off the reference's lightness."""
 _ENOUGH = 0.04
 """Share of the ring that has to be skin before it is trusted half."""
+_SETTLED = 0.8
+"""How far what was drawn is moved to its reference's colour."""
 _LARGEST_STRETCH = 1.3
 """Distance from the tone's pivot is scaled by no more than this, either way."""
 
@@ -54,6 +56,34 @@ def matched(
     value[..., 0] = np.minimum(value[..., 0], 100)
     value[..., 1:] += shift.astype(np.float32)
     return np.clip(np.rint(cv2.cvtColor(value, cv2.COLOR_LAB2RGB) * 255), 0, 255).astype(np.uint8)
+
+
+def settled(
+    drawn: NDArray[np.uint8], reference: NDArray[np.uint8], cover: NDArray[np.bool_], weight: NDArray[np.floating]
+) -> NDArray[np.uint8]:
+    """What was drawn (H, W, 3), moved most of the way to the mean colour of its reference, whose tone is the right one.
+
+    Dark or coloured surroundings pull at what a small network draws. One vector of CIELAB is added, so that light and
+    shade stay.
+
+    Parameters
+    ----------
+    drawn, reference : (H, W, 3) uint8
+    cover : (H, W) bool
+        Where the reference shows its subject.
+    weight : (H, W) float in [0, 1]
+        How much of a pixel is moved.
+    """
+    if not cover.any():
+        return drawn
+    own, goal = (
+        np.asarray(cv2.cvtColor(picture.astype(np.float32) / 255, cv2.COLOR_RGB2LAB), np.float32)
+        for picture in (drawn, reference)
+    )
+    shift = _SETTLED * (np.median(goal[cover], axis=0) - np.median(own[cover], axis=0))
+    own += weight.astype(np.float32)[..., None] * shift.astype(np.float32)
+    own[..., 0] = np.clip(own[..., 0], 0, 100)
+    return np.clip(np.rint(cv2.cvtColor(own, cv2.COLOR_LAB2RGB) * 255), 0, 255).astype(np.uint8)
 
 
 def _skin_beside(

@@ -27,7 +27,7 @@ from understudy.diffusion.networks import (
 from understudy.diffusion.reference import MIRRORED, bend_for, edged, transfer_detail, turned_further
 from understudy.diffusion.sampler import sample
 from understudy.errors import GenerationError, InvalidInputError, MissingWeightsError
-from understudy.generate.complexion import matched
+from understudy.generate.complexion import matched, settled
 from understudy.generate.outline import fitted, under_hair
 from understudy.generate.rim import continued
 from understudy.generate.tone import hold_skin_hue, toned
@@ -280,6 +280,8 @@ class LatentDiffusionGenerator:
         known, erased = condition.context[inner, inner], condition.replace_mask[inner, inner]
         reference = self._reference(condition, seed, known, erased, scale) if config.detail else None
         if reference is not None:
+            shows = reference[1] & erased
+            middle = settled(middle, reference[0], shows, edged(reference[1]))
             middle = transfer_detail(middle, *reference, sigma_px=scale * config.detail_sigma_px, share=config.detail)
         made = np.pad(middle, ((margin, margin), (margin, margin), (0, 0)), "edge")
         # also around the mask: how the network draws what is known there tells the blender how far its colours are off

@@ -18,7 +18,7 @@ from understudy.types import Condition
 
 LARGEST_RATIO = 1.7
 """Lightness is scaled by no more than this, either way."""
-SKIN_HUE_DEG = (32.0, 63.0)
+SKIN_HUE_DEG = (40.0, 63.0)
 """Hue angles in CIELAB that are left alone: skin (Xiao et al. 2017, doi:10.1111/srt.12295), with room for light."""
 _CAST_HUE_DEG = (-30.0, 150.0)
 LARGEST_CHROMA = 34.0
