@@ -37,7 +37,7 @@ ELLIPSE = (1.04, 1.02)
 """Semi-axes of what is shown above the nose, of half the face's box: the hairline is the generator's to draw."""
 CLOSE_PX = 7
 _LEFT_OUT = (80.0, 5.0)  # degrees of yaw and pixels: full profiles, and faces whose nose has no eyes above it
-_DULLED = (0.62, 33.0, 0.2)
+_DULLED = (0.62, 38.0, 0.4)
 """Lightness above which eyes and teeth are compressed (a share of the skin's and a constant), and by how much."""
 
 
