@@ -4,8 +4,8 @@
 
 POOL comes from ``people.render --bare``, one view of each head from the front. A head stays in question if MTCNN at
 0.97 and dlib's detector both find its face; then, one at a time, the head is left out whose nearest others are nearest
-in dlib's space (the mean of its five smallest distances). Look at the sheet, write the numbers of those that nobody should
-meet into FILE, and run it again.
+in dlib's space (the mean of its five smallest distances). Look at the sheet, write the numbers of those that nobody
+should meet into FILE, and run it again.
 """
 
 from __future__ import annotations
