@@ -15,7 +15,7 @@ _HUE_DEG, _CHROMA, _LIGHTNESS = (22.0, 72.0), (7.0, 45.0), 22.0
 """What may be skin: hue angle and chroma in CIELAB, and how far off the reference's lightness."""
 _ENOUGH = 0.04
 """Share of the ring that has to be skin before it is trusted half."""
-_SETTLED = 0.8
+_SETTLED = 0.95
 """How far what was drawn is moved to its reference's colour."""
 _LARGEST_STRETCH = 1.3
 """Distance from the tone's pivot is scaled by no more than this, either way."""
