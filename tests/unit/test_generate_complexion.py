@@ -5,11 +5,12 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
+from understudy.attributes.skin_tone import tone_deg
 from understudy.color import lab
 from understudy.generate.complexion import matched
 
 SIZE = 64
-GREY_SKIN, WARM_SKIN, WALL = (170, 160, 155), (205, 150, 110), (40, 80, 170)
+SKIN, WARM_SKIN, WALL = (198, 165, 146), (205, 158, 130), (40, 80, 170)
 
 
 def scene(around: tuple[int, int, int]) -> tuple[NDArray[np.uint8], NDArray[np.bool_]]:
@@ -24,21 +25,40 @@ def scene(around: tuple[int, int, int]) -> tuple[NDArray[np.uint8], NDArray[np.b
 def middle(around: tuple[int, int, int]) -> NDArray[np.float64]:
     """CIELAB of a grey reference after it was matched to surroundings of one colour."""
     context, mask = scene(around)
-    reference = np.full((SIZE, SIZE, 3), GREY_SKIN, np.uint8)
+    reference = np.full((SIZE, SIZE, 3), SKIN, np.uint8)
     return lab(matched(reference, np.ones_like(mask), context, mask)[32, 32])
 
 
-def test_a_grey_render_beside_a_warm_neck_gets_its_hue_and_becomes_lighter_with_it() -> None:
-    """Hue angles agree within 4 degrees where all of the ring is skin; (L* - 35) grows by 1.3, the most it may."""
-    got, neck, own = middle(WARM_SKIN), lab(np.array(WARM_SKIN)), lab(np.array(GREY_SKIN))
+def test_a_pale_render_beside_a_warm_neck_gets_its_hue_and_keeps_its_tone() -> None:
+    """Hue angles agree within 4 degrees where all of the ring is skin; the tone angle to within half a degree."""
+    got, neck, own = middle(WARM_SKIN), lab(np.array(WARM_SKIN)), lab(np.array(SKIN))
     hue = [np.degrees(np.arctan2(v[2], v[1])) for v in (got, neck)]
     assert abs(hue[0] - hue[1]) < 4
-    assert abs((got[0] - 35) / (own[0] - 35) - 1.3) < 0.03
+    assert got[2] > own[2] + 2
+    assert abs(tone_deg(got[0], got[2]) - tone_deg(own[0], own[2])) < 0.5
+
+
+def test_the_tone_stays_where_the_neck_is_far_more_coloured() -> None:
+    """Sand beside the mask: b* grows by 1.3, the most it may, and (L* - 35) with it."""
+    got, own = middle((205, 150, 105)), lab(np.array(SKIN))
+    assert abs(got[2] / own[2] - 1.3) < 0.03
+    assert abs(tone_deg(got[0], got[2]) - tone_deg(own[0], own[2])) < 0.5
+
+
+def test_the_skin_around_a_neighbour_is_not_read() -> None:
+    """A second hole far off with other skin around it changes nothing: the ring is the subject's own."""
+    context, mask = scene(WALL)
+    context, mask = np.hstack([context] * 3), np.hstack([mask, np.zeros_like(mask), mask])
+    context[:, 2 * SIZE :][~mask[:, 2 * SIZE :]] = WARM_SKIN
+    reference = np.full(context.shape, SKIN, np.uint8)
+    cover = np.zeros_like(mask)
+    cover[:, :SIZE] = True
+    np.testing.assert_array_equal(matched(reference, cover, context, mask), reference)
 
 
 def test_a_blue_wall_is_no_skin() -> None:
     """Where no skin shows, nothing changes."""
-    np.testing.assert_array_equal(middle(WALL), lab(np.array(GREY_SKIN)))
+    np.testing.assert_array_equal(middle(WALL), lab(np.array(SKIN)))
 
 
 def test_no_erased_pixel_is_read() -> None:
@@ -46,6 +66,6 @@ def test_no_erased_pixel_is_read() -> None:
     context, mask = scene(WARM_SKIN)
     other = context.copy()
     other[mask] = np.random.default_rng(0).integers(0, 256, (int(mask.sum()), 3))
-    reference = np.full((SIZE, SIZE, 3), GREY_SKIN, np.uint8)
+    reference = np.full((SIZE, SIZE, 3), SKIN, np.uint8)
     a, b = (matched(reference, np.ones_like(mask), c, mask) for c in (context, other))
     np.testing.assert_array_equal(a, b)

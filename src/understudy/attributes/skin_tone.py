@@ -26,6 +26,7 @@ TONE_LAB = (
 )
 """CIELAB colour of the same skin in the middle of each bin; of the two darkest, lighter and warmer, as photographs of
 dark skin are."""
+_LEAST_B, _COMMON_B = 0.5, 12.0
 _MIDDLE = (25, 75)  # percentiles of the lightness of what counts: neither shadow nor highlight
 _MATTE = (25, 60)  # the same, and no shine
 _ACROSS = 48  # pixels from the eyes to the mouth that are enough to read a face
@@ -97,7 +98,7 @@ def _skin_pixels(
 
 def _like_skin(value: NDArray[np.float64]) -> NDArray[np.bool_]:
     """Which CIELAB colours (N, 3) skin may have: neither green nor blue, neither black nor burnt out."""
-    return np.asarray((value[:, 2] > 0) & (value[:, 1] > -5) & (value[:, 0] > 4) & (value[:, 0] < 98), np.bool_)
+    return np.asarray((value[:, 2] > _LEAST_B) & (value[:, 1] > -5) & (value[:, 0] > 4) & (value[:, 0] < 98), np.bool_)
 
 
 def measure_face_lab(
@@ -166,8 +167,11 @@ def measure_tone_deg(
 
 
 def tone_deg(lightness: float, b: float) -> float:
-    """Tone angle of a CIELAB lightness and b*, in degrees; NaN stays NaN."""
-    return float(np.degrees(np.arctan2(lightness - TONE_PIVOT, b)))
+    """Tone angle of a CIELAB lightness and b*, in degrees; NaN stays NaN.
+
+    A b* under ``_COMMON_B`` counts as that: in a picture with little colour lightness alone says how dark skin is.
+    """
+    return float(np.degrees(np.arctan2(lightness - TONE_PIVOT, np.maximum(b, _COMMON_B))))
 
 
 def tone_bin(angle: float) -> int:

@@ -16,6 +16,7 @@ from understudy.config.bundle import with_bundle
 from understudy.config.compose import compose_config
 from understudy.config.job import AnonymizeJob
 from understudy.config.licences import licence_record, require_licences
+from understudy.config.locations import configs_folder
 from understudy.config.parts import PartBuilder
 from understudy.config.providers import (
     providers_in_use,
@@ -56,12 +57,14 @@ _NOT_IN_FINGERPRINT = (
 def choose_keypoints(overrides: Sequence[str]) -> list[str]:
     """The overrides with MTCNN's last network as a reader of keypoints, unless they say something about it.
 
-    Where its weights are on this machine, and the detector is one of those that read keypoints again. The others, and
-    files of the user's own, stay as they are.
+    Where its weights are on this machine, and the detector is one of those that read keypoints again. The others, files
+    of the user's own, and what is composed by an experiment of the user's own stay as they are.
     """
     given = {override.lstrip("+~").partition("=")[0]: override.partition("=")[2] for override in overrides}
     told = any(key.startswith("detector.keypoints") for key in given)
-    if told or given.get("detector", "default") not in READ_AGAIN or not is_here(JUDGE):
+    experiment = given.get("experiment")
+    foreign = experiment is not None and not (configs_folder() / "experiment" / f"{experiment}.yaml").is_file()
+    if told or foreign or given.get("detector", "default") not in READ_AGAIN or not is_here(JUDGE):
         return list(overrides)
     return [*overrides, "detector.keypoints.onet=true"]
 

@@ -11,6 +11,8 @@ from understudy.color import lab
 
 _RING = 0.30
 """How far around the mask skin is looked for, of the square root of its area."""
+_LARGEST_RED = 10.0
+"""Largest shift of a*."""
 _HUE_DEG, _CHROMA, _LIGHTNESS = (22.0, 72.0), (7.0, 45.0), 22.0
 """What may be skin: hue angle and chroma in CIELAB, and how far off the reference's lightness."""
 _ENOUGH = 0.04
@@ -45,16 +47,19 @@ def matched(
         return pixels
     value = np.asarray(cv2.cvtColor(pixels.astype(np.float32) / 255, cv2.COLOR_RGB2LAB), np.float32)
     own = np.median(value[cover & mask], axis=0)
-    seen, share = _skin_beside(context, mask, float(own[0]))
+    seen, share = _skin_beside(context, mask, cover & mask, float(own[0]))
     if share == 0:
         return pixels
     # chroma grows with lightness, and a neck is darker than the face over it
     there = seen[1:] * np.sqrt(np.clip(own[0] / max(float(seen[0]), 1), 0.8, 1.25))
     shift = share / (share + _ENOUGH) * (there - own[1:])
-    stretch = np.clip((own[2] + shift[1]) / max(float(own[2]), 1), 1 / _LARGEST_STRETCH, _LARGEST_STRETCH)
+    b = max(float(own[2]), 1)
+    stretch = float(np.clip((b + shift[1]) / b, 1 / _LARGEST_STRETCH, _LARGEST_STRETCH))
+    reached = (stretch - 1) * b  # as far as lightness follows, and red with it
+    red = float(shift[0]) * (reached / float(shift[1]) if abs(shift[1]) > 1 else 1)
     value[..., 0] *= np.float32((TONE_PIVOT + (own[0] - TONE_PIVOT) * stretch) / max(float(own[0]), 1))
-    value[..., 0] = np.minimum(value[..., 0], 100)
-    value[..., 1:] += shift.astype(np.float32)
+    value[..., 0] = np.clip(value[..., 0], 0, 100)
+    value[..., 1:] += np.array([np.clip(red, -_LARGEST_RED, _LARGEST_RED), reached], np.float32)
     return np.clip(np.rint(cv2.cvtColor(value, cv2.COLOR_LAB2RGB) * 255), 0, 255).astype(np.uint8)
 
 
@@ -87,12 +92,12 @@ def settled(
 
 
 def _skin_beside(
-    context: NDArray[np.uint8], mask: NDArray[np.bool_], lightness: float
+    context: NDArray[np.uint8], mask: NDArray[np.bool_], subject: NDArray[np.bool_], lightness: float
 ) -> tuple[NDArray[np.float64], float]:
-    """Median CIELAB colour of what looks like skin around a mask, and its share of the ring."""
-    width = _RING * float(np.sqrt(mask.sum()))
-    away = cv2.distanceTransform((~mask).astype(np.uint8), cv2.DIST_L2, 3)
-    ring = (away > 1) & (away <= width)
+    """Median CIELAB colour of what looks like skin around a subject, outside every mask, and its share of the ring."""
+    width = _RING * float(np.sqrt(subject.sum()))
+    away = cv2.distanceTransform((~subject).astype(np.uint8), cv2.DIST_L2, 3)
+    ring = (away <= width) & ~cv2.dilate(mask.astype(np.uint8), np.ones((3, 3), np.uint8)).astype(np.bool_)
     if not ring.any():
         return np.zeros(3), 0.0
     value = lab(context[ring])

@@ -88,6 +88,8 @@ def under_hair(
 
     Below the temples nothing changes.
     """
+    if not mask.any():
+        return np.asarray(shown, np.float32)
     center, chin_deg = _frame(keypoints)
     random = np.random.Generator(np.random.Philox(np.random.SeedSequence([seed, 4])))
     wander = sum(_around(random.standard_normal(_N_ANGLES), width) * weight for width, weight in ((9, 2.2), (2, 1.0)))
@@ -144,7 +146,7 @@ def _skin_outside(
     at = np.clip(steps.round().astype(int), 0, rays.shape[1] - 1)
     seen = np.take_along_axis(rays, at[..., None], axis=1)  # (angles, 5, 4)
     off = np.linalg.norm((lab(seen[..., :3].astype(np.uint8).reshape(-1, 3)) - skin) * [0.6, 1, 1], axis=1)
-    alike = np.exp(-((off.reshape(seen.shape[:2]) / _SKIN_LIKE) ** 2)) * (seen[..., 3] > 250)
+    alike = np.exp(-((off.reshape(seen.shape[:2]) / _SKIN_LIKE) ** 2)) * (seen[..., 3] > 254.9)
     return np.asarray(np.clip(2 * _around(alike.mean(axis=1), 6) - 0.3, 0, 1))
 
 

@@ -27,6 +27,8 @@ LARGEST_CHROMA_RATIO = 1.5
 """Chroma likewise."""
 _N_TRIALS = 12
 _FARTHEST = 1.8  # of the way to the bin: scaling is not turning, where a face is not of one colour
+_OWN = 0.32
+"""Radius about the middle of a crop, of its side, in which the subject's own mask lies."""
 _EDGE = 0.16
 """Depth at which a shift of colour is full, of the square root of the mask's area."""
 
@@ -111,9 +113,12 @@ def hold_skin_hue(pixels: NDArray[np.uint8], condition: Condition) -> NDArray[np
     mask = condition.replace_mask
     if not mask.any():
         return pixels
+    y, x = np.mgrid[0 : mask.shape[0], 0 : mask.shape[1]] + 0.5
+    own = mask & (np.hypot(x - mask.shape[1] / 2, y - mask.shape[0] / 2) < _OWN * max(mask.shape))
+    own = own if own.any() else mask  # a neighbour's hole may join the mask, and be deeper
     depth = cv2.distanceTransform(mask.astype(np.uint8), cv2.DIST_L2, 3)
     value = np.asarray(cv2.cvtColor(pixels.astype(np.float32) / 255, cv2.COLOR_RGB2LAB), np.float32)
-    a, b = (float(v) for v in np.median(value[depth >= depth.max() / 2][:, 1:], axis=0))
+    a, b = (float(v) for v in np.median(value[own & (depth >= depth[own].max() / 2)][:, 1:], axis=0))
     hue, chroma = float(np.degrees(np.arctan2(b, a))), float(np.hypot(a, b))
     if not _CAST_HUE_DEG[0] < hue < _CAST_HUE_DEG[1]:
         return pixels
@@ -121,7 +126,7 @@ def hold_skin_hue(pixels: NDArray[np.uint8], condition: Condition) -> NDArray[np
     shift = np.array([reach * np.cos(held) - a, reach * np.sin(held) - b], np.float32)
     if np.abs(shift).max() < 0.5:
         return pixels
-    weight = np.clip(depth / (_EDGE * np.sqrt(mask.sum())), 0, 1).astype(np.float32)
+    weight = np.clip(depth / (_EDGE * np.sqrt(own.sum())), 0, 1).astype(np.float32)
     value[..., 1:] += weight[..., None] * shift
     rgb = np.clip(np.rint(cv2.cvtColor(value, cv2.COLOR_LAB2RGB) * 255), 0, 255).astype(np.uint8)
     return np.where(mask[..., None], rgb, pixels)
@@ -156,7 +161,7 @@ def _distance(tone: float, wanted: int) -> float:
         return 0.0
     edges = (90.0, *TONE_CUTS_DEG, -90.0)
     way = (edges[wanted] if tone > edges[wanted] else edges[wanted + 1]) - tone
-    return float(np.copysign(max(abs(way), 0.1), way if way else -1.0))
+    return float(np.copysign(max(abs(way), 0.1), way if way else 1.0))
 
 
 def _tone(pixels: NDArray[np.uint8], condition: Condition) -> float:

@@ -337,6 +337,8 @@ def main(arguments: list[str] | None = None) -> None:
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # so that temporary files go
     try:
         heads, ages = named_heads(args.heads, args.views), named_ages(args.ages)
+        if not 0 < args.fill[0] <= args.fill[1]:
+            raise InvalidInputError(f"--fill wants two shares above 0, the lower first; got {args.fill}")
     except InvalidInputError as error:
         sys.exit(str(error))
     settings = Settings(
