@@ -66,7 +66,7 @@ def matched(
 def settled(
     drawn: NDArray[np.uint8], reference: NDArray[np.uint8], cover: NDArray[np.bool_], weight: NDArray[np.floating]
 ) -> NDArray[np.uint8]:
-    """What was drawn (H, W, 3), moved most of the way to the mean colour of its reference, whose tone is the right one.
+    """What was drawn (H, W, 3), moved nearly to the median colour of its reference, whose tone is the right one.
 
     Dark or coloured surroundings pull at what a small network draws. One vector of CIELAB is added, so that light and
     shade stay.
