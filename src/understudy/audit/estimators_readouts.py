@@ -18,7 +18,7 @@ from understudy.attributes.bins import (
     age_group,
     gender_expression_group,
 )
-from understudy.attributes.proportions import proportions
+from understudy.attributes.skin_tone import measure_face_lab
 from understudy.audit.estimators import NOT_READ, Reading
 from understudy.embed.dlib_chip import aligned_chip, is_frontal
 from understudy.embed.dlib_features import DlibFeatures
@@ -29,16 +29,19 @@ READOUTS = "understudy_readouts"
 """Name of the weights in the registry."""
 COLUMNS = ("age", "femininity", "darkness", "smile", "glasses", "beard", *EXPRESSIONS)
 """What the columns of the network's output are: years, 0 to 1 for the others."""
+INPUTS = ("fine", "middle", "coarse", "last", "tone")
+"""Layers of dlib's network (``FaceFeatures``), and a measured colour (``colour_angle``)."""
 NO_YES = ("no", "yes")
+TONE_PIVOT, LEAST_B = 20.0, 12.0
 
 
 class ReadoutEstimator:
     """Perceived age, gender expression, skin darkness, smile, expression, glasses and beard, by linear read-outs.
 
-    ``perceived_darkness`` is read from the form of a face more than from its colour: portraits painted in the colours
-    of their understudies, and the other way round, read as before (within 0.01 sd, n 124), and renders painted in one
-    light colour still have r .85 with their melanin. It also falls where a face is smoothed or drawn (see
-    docs/how-to/audit.md). Whether people became lighter is for ``ita`` to say.
+    ``perceived_darkness`` is read from the form of a face and from the colour of its skin together: a face that is
+    painted lighter reads lighter, by less than ``ita`` moves (see docs/how-to/audit.md). The colour is measured on the
+    pixels of the audit's ``ita``, along an angle of its own (``colour_angle``); the policy's tone lies on most of the
+    same pixels.
 
     Faces under ``min_face_px``, turned by more than about 55 degrees, or without keypoints are not read.
 
@@ -66,7 +69,7 @@ class ReadoutEstimator:
         self.min_face_px = min_face_px
         self._path = registry.resolve(weights)
         self._session = open_session(self._path)
-        if set(self._session.input_names) != {"grid", "channels", "proportions"}:
+        if set(self._session.input_names) != set(INPUTS):
             raise ConfigError(f"{self._path} holds no read-outs: its inputs are {self._session.input_names}")
         self._features = DlibFeatures(n_threads=n_threads)
 
@@ -126,12 +129,24 @@ class ReadoutEstimator:
     ) -> NDArray[np.float64]:
         """One row, in the order of ``COLUMNS``."""
         features = self._features(aligned_chip(view, keypoints, visibility)[None])
-        inputs = {
-            "grid": features.grid,
-            "channels": features.channels,
-            "proportions": proportions(xyxy, keypoints)[None].astype(np.float32),
-        }
+        tone = colour_angle(view, xyxy, keypoints, visibility)
+        inputs = {name: getattr(features, name) for name in INPUTS[:-1]} | {"tone": np.array([[tone]], np.float32)}
         return np.asarray(self._session.run(inputs)[0][0], np.float64)
+
+
+def colour_angle(
+    view: NDArray[np.uint8],
+    xyxy: NDArray[np.floating],
+    keypoints: NDArray[np.floating],
+    visibility: NDArray[np.floating],
+) -> float:
+    """Angle of a face's skin seen from a lightness of 20, arctan((L* - 20) / b*) in degrees; large is light skin.
+
+    ITA looks from 50, so that a dark face in the sun has that of a light one. A b* under 12 counts as 12. The
+    parameters and the pixels are those of ``measure_face_lab``; NaN where too little skin lies inside the picture.
+    """
+    lightness, _, b = measure_face_lab(view, xyxy, keypoints, visibility)
+    return float(np.degrees(np.arctan2(lightness - TONE_PIVOT, np.maximum(b, LEAST_B))))
 
 
 def _yes(share: NDArray[np.float64]) -> NDArray[np.int64]:

@@ -14,22 +14,26 @@ from understudy.embed.dlib_onnx import converted_network
 from understudy.errors import MissingExtraError, MissingWeightsError
 from understudy.runtime.onnx import open_session
 
-GRID_LAYER, CHANNEL_LAYER = "relu_60", "relu_78"
-"""Ends of the last blocks with 128 channels (8x8) and with 256 channels (4x4); the conversion names them so."""
-GRID_CELLS = 4
-N_GRID, N_CHANNELS = 128 * GRID_CELLS**2, 256
+FINE_LAYER, MIDDLE_LAYER, COARSE_LAYER, LAST_LAYER = "relu_43", "relu_62", "relu_78", "relu_85"
+"""The last with 64 channels (17x17), the first with 256 (3x3), the last of the blocks with 256 (4x4), and the one whose
+means the embedding is made of (2x2); the conversion names them so."""
+FINE_STARTS, FINE_CELL = (0, 3, 6, 8, 11, 14), 3
+"""Cells of the fine layer, symmetric: the middle row and column belong to two."""
+N_FINE, N_MIDDLE, N_COARSE, N_LAST = 64 * len(FINE_STARTS) ** 2, 256, 256 * 4, 256 * 4
 
 
 @dataclass(frozen=True)
 class FaceFeatures:
-    """Features of N faces."""
+    """Features of N faces, channel by channel, then row by row."""
 
-    grid: NDArray[np.float32]  # (N, 2048), 128 channels in 4x4 cells, channel by channel
-    channels: NDArray[np.float32]  # (N, 256), means over the whole chip
+    fine: NDArray[np.float32]  # (N, 2304), 64 channels in 6x6 cells
+    middle: NDArray[np.float32]  # (N, 256), means over the whole chip
+    coarse: NDArray[np.float32]  # (N, 1024), 256 channels in 2x2 cells
+    last: NDArray[np.float32]  # (N, 1024), 256 channels in 2x2 cells
 
 
 class DlibFeatures:
-    """dlib's network on onnxruntime with two of its inner layers as outputs; may be shared by threads.
+    """dlib's network on onnxruntime with four of its inner layers as outputs; may be shared by threads.
 
     Parameters
     ----------
@@ -50,7 +54,7 @@ class DlibFeatures:
         except (ImportError, MissingWeightsError) as error:
             raise MissingExtraError(f"no read-outs: {error}; `pip install 'understudy[identity]'`") from error
         model = onnx.load_from_string(network) if isinstance(network, bytes) else onnx.load(str(network))
-        for name in (GRID_LAYER, CHANNEL_LAYER):
+        for name in (FINE_LAYER, MIDDLE_LAYER, COARSE_LAYER, LAST_LAYER):
             model.graph.output.append(onnx.helper.make_empty_tensor_value_info(name))
         self._session = open_session(model.SerializeToString(), n_threads=n_threads)
 
@@ -70,14 +74,25 @@ class DlibFeatures:
         ----------
         pairs : (N, 2, 150, 150, 3) uint8 sRGB
         """
-        grids, channels = [], []
+        layers = [FINE_LAYER, MIDDLE_LAYER, COARSE_LAYER, LAST_LAYER]
+        rows = []
         for pair in pairs:
-            inner, last = self._session.run({"chips": np.ascontiguousarray(pair)}, [GRID_LAYER, CHANNEL_LAYER])
-            n, c, height, width = inner.shape
-            cells = inner.reshape(n, c, GRID_CELLS, height // GRID_CELLS, GRID_CELLS, width // GRID_CELLS)
-            grids.append(cells.mean(axis=(0, 3, 5)).reshape(-1))
-            channels.append(last.mean(axis=(0, 2, 3)))
+            fine, middle, coarse, last = self._session.run({"chips": np.ascontiguousarray(pair)}, layers)
+            parts = (_cells(fine), middle.mean(axis=(2, 3)), _quarters(coarse), last)
+            rows.append([part.mean(axis=0).reshape(-1) for part in parts])
+        sizes = (N_FINE, N_MIDDLE, N_COARSE, N_LAST)
         return FaceFeatures(
-            np.array(grids, np.float32).reshape(len(pairs), N_GRID),
-            np.array(channels, np.float32).reshape(len(pairs), N_CHANNELS),
+            *(np.array([row[i] for row in rows], np.float32).reshape(len(pairs), n) for i, n in enumerate(sizes))
         )
+
+
+def _cells(layer: NDArray[np.float32]) -> NDArray[np.float32]:
+    """(n, 64, 17, 17) to the means of its cells, (n, 64, 6, 6)."""
+    down = np.stack([layer[:, :, i : i + FINE_CELL].mean(axis=2) for i in FINE_STARTS], axis=2)
+    return np.stack([down[..., i : i + FINE_CELL].mean(axis=3) for i in FINE_STARTS], axis=3)
+
+
+def _quarters(layer: NDArray[np.float32]) -> NDArray[np.float32]:
+    """(n, 256, 4, 4) to the means of its quarters, (n, 256, 2, 2)."""
+    n, c, height, width = layer.shape
+    return np.asarray(layer.reshape(n, c, 2, height // 2, 2, width // 2).mean(axis=(3, 5)), np.float32)
