@@ -1,12 +1,15 @@
 """Write labels.jsonl for a folder of rendered people: face box and keypoints (MTCNN), measured skin tone and head pose.
 
-usage: index_people.py FOLDER... --output labels.jsonl
-Lines that the output file holds already are kept, so that it can be run again while pictures are added.
+usage: index_people.py FOLDER... --output labels.jsonl [--detector NAME]
+Lines that the output file holds already are kept, so that it can be run again while pictures are added. With the name
+of a file of configs/detector, boxes and keypoints are those that this detector finds, and the renderer's other labels
+stay as they are; a picture in which it does not find the face that the labels know is left out.
 """
 
 from __future__ import annotations
 
 import argparse
+import functools
 import json
 import os
 import sys
@@ -14,13 +17,40 @@ from pathlib import Path
 
 import numpy as np
 import torch
+from bench_detect import load_detector
 from facenet_pytorch import MTCNN
 from PIL import Image
 
 from understudy.attributes.head_pose import estimate_yaw_deg, yaw_bin
 from understudy.attributes.skin_tone import ita_bin, measure_ita
+from understudy.detect.base import Detector
+from understudy.detect.overlap import pairwise_iou
 
 MIN_CONFIDENCE = 0.9
+MIN_OVERLAP = 0.3
+"""IoU of the box that the labels know and of one that is found there."""
+
+
+def name_of(path: Path) -> str:
+    """The head that a picture shows: its folder, and its name up to the first underscore."""
+    return f"{path.parent.name}/{path.stem.split('_')[0]}"
+
+
+def detect_again(detector: Detector, path: Path, labels: dict[str, object]) -> dict[str, object] | None:
+    """Labels with box and keypoints as a detector finds them, or None where it does not find the face."""
+    found = detector(np.asarray(Image.open(path).convert("RGB")))
+    scores = found.confidence
+    if "face_xyxy" in labels:
+        known = np.asarray([labels["face_xyxy"]], np.float32)
+        scores = pairwise_iou(known, found.xyxy)[0]
+    if not len(found) or scores.max() < MIN_OVERLAP:
+        return None
+    best = int(scores.argmax())
+    measured = {
+        "face_xyxy": [round(float(v), 1) for v in found.xyxy[best]],
+        "keypoints": [[round(float(v), 1) for v in point] for point in found.keypoints[best]],
+    }
+    return {"subject": name_of(path), **labels, "file": os.fspath(path), **measured}
 
 
 def index_picture(mtcnn: MTCNN, path: Path, labels: dict[str, object]) -> dict[str, object] | None:
@@ -46,7 +76,7 @@ def index_picture(mtcnn: MTCNN, path: Path, labels: dict[str, object]) -> dict[s
     }
     plain = labels.get("beard", "none") == "none" and not labels.get("glasses") and not labels.get("lipstick")
     measured["plain"] = plain
-    return {"file": os.fspath(path), "subject": f"{path.parent.name}/{path.stem.split('_')[0]}", **labels, **measured}
+    return {"file": os.fspath(path), "subject": name_of(path), **labels, **measured}
 
 
 def labels_of(folder: Path) -> dict[str, dict[str, object]]:
@@ -62,18 +92,22 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("folders", nargs="+", type=Path)
     parser.add_argument("--output", type=Path, required=True)
+    parser.add_argument("--detector", help="a file of configs/detector whose boxes and keypoints are kept")
     args = parser.parse_args()
     torch.set_num_threads(1)
     done = args.output.read_text().splitlines() if args.output.exists() else []
     seen = {json.loads(line)["file"] for line in done}
-    mtcnn = MTCNN(keep_all=False, select_largest=False, min_face_size=24, device="cpu")
+    if args.detector:
+        index = functools.partial(detect_again, load_detector(args.detector))
+    else:
+        index = functools.partial(index_picture, MTCNN(select_largest=False, min_face_size=24, device="cpu"))
     with args.output.open("a") as out:
         for folder in args.folders:
             for name, labels in labels_of(folder).items():
                 path = folder / name
                 if os.fspath(path) in seen or not path.exists():
                     continue
-                row = index_picture(mtcnn, path, labels)
+                row = index(path, labels)
                 if row is not None:
                     out.write(json.dumps(row) + "\n")
                     out.flush()

@@ -14,6 +14,7 @@ from understudy import weights
 from understudy.attributes.policy import MEASURED, READABLE, AttributePolicy
 from understudy.attributes.probe import NUMBERS, AttributeProbe, normal_bins
 from understudy.errors import ConfigError, InvalidInputError
+from understudy.runtime.onnx import open_session
 from understudy.types import Attributes
 
 POINTS = np.array([[40.0, 45.0], [80.0, 45.0], [60.0, 65.0], [45.0, 85.0], [75.0, 85.0]])
@@ -135,3 +136,36 @@ def test_the_committed_probe_reads_a_frontal_adult_and_the_same_twice(portrait_p
     assert (first.scales > 0).all()
     assert first.expression.sum() == pytest.approx(1, abs=1e-5)
     assert np.isfinite(first.numbers[[NUMBERS.index("perceived_age")]]).all()
+
+
+@pytest.mark.weights("understudy_probe")
+@pytest.mark.weights("centerface")
+def test_the_committed_probe_reads_a_mirror_image_as_turned_the_other_way(portrait_paths: tuple[Path, ...]) -> None:
+    """Keypoints as the detector finds them, with left and right exchanged in the mirror; all but the yaw stays."""
+    from PIL import Image
+
+    from understudy.detect.centerface import CenterFace
+
+    picture = np.asarray(Image.open(portrait_paths[0]).convert("RGB"))
+    found, width = CenterFace()(picture), picture.shape[1]
+    box, points = found.xyxy[0], found.keypoints[0]
+    mirrored_box = np.array([width - box[2], box[1], width - box[0], box[3]])
+    mirrored_points = (points * [-1, 1] + [width, 0])[[1, 0, 2, 4, 3]]
+    probe, turned = AttributeProbe(), np.ascontiguousarray(picture[:, ::-1])
+    first = probe.read(picture, box, points, np.ones(5))
+    other = probe.read(turned, mirrored_box, mirrored_points, np.ones(5))
+    yaw = NUMBERS.index("yaw")
+    assert abs(first.numbers[yaw]) > 1
+    assert other.numbers[yaw] == pytest.approx(-first.numbers[yaw], abs=1)
+    assert other.number("perceived_age") == pytest.approx(first.number("perceived_age"), abs=2)
+    assert other.expression == pytest.approx(first.expression, abs=0.05)
+
+
+@pytest.mark.weights("understudy_probe")
+def test_what_the_committed_probe_reads_of_a_crop_does_not_depend_on_the_others() -> None:
+    crops = np.random.default_rng(0).integers(0, 256, (3, 128, 128, 3), dtype=np.uint8)
+    session = open_session(weights.resolve("understudy_probe"))
+    together = session.run({"crops": crops, "proportions": np.zeros((3, 15), np.float32)})
+    alone = session.run({"crops": crops[1:2], "proportions": np.full((1, 15), np.nan, np.float32)})
+    for many, one in zip(together, alone, strict=True):
+        assert one[0] == pytest.approx(many[1], rel=1e-4, abs=1e-4)

@@ -1,4 +1,4 @@
-"""The attribute probe: a small network, fitted on renders alone, that reads perceived attributes off a face crop."""
+"""The attribute probe: layers of a face detector, read out by a matrix that was fitted on renders alone."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from understudy.runtime.onnx import CPU, open_session
 
 PROBE = "understudy_probe"
 """Name of the weights in the registry."""
-CONTEXT = 1.1
+CONTEXT = 0.95
 """Side of the probe's window over the longer side of the face's region."""
 NUMBERS = ("perceived_age", "perceived_gender_expression", "ita", "yaw", "pitch")
 """Years; 0 (masculine) to 1 (feminine); degrees, positive to the subject's left and upwards. The outputs' order."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -60,14 +60,8 @@ def truth_of(row: Mapping[str, Any]) -> Truth:
     )
 
 
-Proportions = Callable[[NDArray[np.float64], NDArray[np.float64]], NDArray[np.float64]]
-"""Box and keypoints to (15,) proportions of a face."""
-
-
-def make_bank(
-    rows: Sequence[Mapping[str, Any]], settings: ProbeSettings, *, proportions: Proportions, seed: int = 0
-) -> ProbeBank:
-    """Two crops of every render: as it is, and with something beside it or developed anew from its linear values.
+def make_bank(rows: Sequence[Mapping[str, Any]], settings: ProbeSettings, *, seed: int = 0) -> ProbeBank:
+    """A crop of every render, and where its linear values lie beside it, another one that is developed anew.
 
     Parameters
     ----------
@@ -75,29 +69,25 @@ def make_bank(
         Lines of labels.jsonl: ``file``, ``subject``, ``face_xyxy``, ``keypoints``, and the renderer's own labels.
         Where a .npy file of linear RGBA lies beside a picture, its light and background are varied.
     settings : ProbeSettings
-    proportions : callable
-        As ``attributes.proportions`` measures them.
     seed : int
     """
     if not rows:
         raise InvalidInputError("no rows: a bank needs at least one labelled render")
     heads = {name: i for i, name in enumerate(dict.fromkeys(str(row["subject"]) for row in rows))}
-    pixels, shapes, truths, of_head = [], [], [], []
+    pixels, truths, of_head = [], [], []
     for i, row in enumerate(rows):
-        rng = np.random.default_rng([seed, i])
         path = Path(row["file"])
-        picture = np.asarray(Image.open(path).convert("RGB"))
+        pictures = [(np.asarray(Image.open(path).convert("RGB")), cv2.BORDER_CONSTANT)]
         linear = path.with_suffix(".npy")
-        pictures = [picture, develop(np.load(linear), rng) if linear.is_file() else picture]
-        for k, seen in enumerate(pictures):
-            border = BORDERS[0] if k == 0 else BORDERS[int(rng.integers(0, 3))]
-            pixels.append(_cut(seen, row, settings, border))
-            shapes.append(proportions(np.asarray(row["face_xyxy"]), np.asarray(row["keypoints"])))
+        if linear.is_file():
+            rng = np.random.default_rng([seed, i])
+            pictures.append((develop(np.load(linear), rng), BORDERS[int(rng.integers(0, 3))]))
+        for picture, border in pictures:
+            pixels.append(_cut(picture, row, settings, border))
             truths.append(truth_of(row))
             of_head.append(heads[str(row["subject"])])
     return ProbeBank(
         pixels=np.stack(pixels),
-        proportions=np.array(shapes, np.float32),
         numbers=np.array([truth.numbers for truth in truths], np.float32),
         expression=np.array([truth.expression for truth in truths], np.int64),
         flags=np.array([truth.flags for truth in truths], np.float32),

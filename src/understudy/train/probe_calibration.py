@@ -1,39 +1,44 @@
-"""Calibrate a trained probe on held-out heads, measure it on others, and write it as one ONNX file."""
+"""Calibrate a fitted probe on held-out heads, and write trunk and matrix as one ONNX file."""
 
 from __future__ import annotations
 
-import warnings
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 import onnx
-import torch
 from numpy.typing import NDArray
-from torch import Tensor, nn
+from onnx import ModelProto, NodeProto, TensorProto, helper, numpy_helper
 
 from understudy.train.probe import (
     CENTERS,
     FLAGS,
-    N_PROPORTIONS,
+    MAX_LOG_SCALE,
+    MIN_LOG_SCALE,
+    N_EXPRESSIONS,
     NUMBERS,
     SPREADS,
     ProbeBank,
-    ProbeNetwork,
+    ProbeMatrix,
     ProbeSettings,
+    as_tensor,
     split_outputs,
+    world_weights,
 )
+from understudy.train.probe_trunk import FEATURES, IR_VERSION, OPSET, PIXELS, Trunk
 from understudy.train.probe_views import centre
 
 ONE_SIGMA = 0.6827
 """Share of a normal distribution within one standard deviation of its mean."""
+N_PROPORTIONS = 15
+"""Of the input that callers give beside the crops; this probe does not read it."""
 _TEMPERATURES = np.exp(np.linspace(np.log(0.25), np.log(8.0), 121))
-OUTPUTS = ("numbers", "scales", "expression", "flags")
+OUTPUTS = {"numbers": len(NUMBERS), "scales": len(NUMBERS), "expression": N_EXPRESSIONS, "flags": len(FLAGS)}
 
 
 @dataclass(frozen=True)
 class Calibration:
-    """What held-out heads say of the network's own uncertainty."""
+    """What held-out heads say of the fit's own uncertainty."""
 
     scale_factors: tuple[float, ...]
     """Of each number's scale: 68 % of the errors of the calibration heads lie within one scale then."""
@@ -41,52 +46,60 @@ class Calibration:
     """Of the logits of the expression and of the two flags."""
 
 
-def raw_outputs(network: ProbeNetwork, bank: ProbeBank, settings: ProbeSettings) -> Tensor:
-    """(N, n_outputs) of the crops as they are: mean over each and its mirror image."""
+def raw_outputs(matrix: ProbeMatrix, trunk: Trunk, bank: ProbeBank, settings: ProbeSettings) -> NDArray[np.float64]:
+    """(N, 16) of the crops as they are: mean over each and its mirror image."""
     parts = []
-    yaw = NUMBERS.index("yaw")
-    with torch.no_grad():
-        for start in range(0, len(bank.pixels), 64):
-            pixels = torch.from_numpy(bank.pixels[start : start + 64]).permute(0, 3, 1, 2).float() / 255
-            seen = centre(pixels, settings.crop_size, settings.augmentation)
-            shape = torch.from_numpy(bank.proportions[start : start + 64])
-            direct, mirrored = network(seen, shape), network(seen.flip(3), shape)
-            mirrored[:, yaw] *= -1
-            parts.append((direct + mirrored) / 2)
-    return torch.cat(parts)
+    for start in range(0, len(bank.pixels), 64):
+        seen = centre(as_tensor(bank.pixels[start : start + 64]), settings.crop_size, settings.augmentation)
+        direct, mirrored = matrix(trunk(seen)), matrix(trunk(seen.flip(3)))
+        mirrored[:, NUMBERS.index("yaw")] *= -1
+        parts.append((direct + mirrored) / 2)
+    return np.concatenate(parts)
 
 
-def calibrate(outputs: Tensor, bank: ProbeBank, settings: ProbeSettings) -> Calibration:
+def calibrate(outputs: NDArray[np.float64], bank: ProbeBank) -> Calibration:
     """Split-conformal factors of the scales, and temperatures of least negative log-likelihood.
 
-    Lei et al. 2018, doi:10.1080/01621459.2017.1307116 (locally weighted); Guo et al. 2017, arXiv:1706.04599.
+    Lei et al. 2018, doi:10.1080/01621459.2017.1307116 (locally weighted), for the age with the weights of
+    ``world_weights`` (Tibshirani et al. 2019, arXiv:1904.06019) and after its mean error was taken off, since its level
+    is not that of the renders (see ``fit_probe``); Guo et al. 2017, arXiv:1706.04599.
 
     Parameters
     ----------
-    outputs : (N, n_outputs)
+    outputs : (N, 16)
         Of the calibration heads, as ``raw_outputs`` gives them.
+    bank : ProbeBank
     """
-    means, log_scales, expression, flags = split_outputs(outputs, settings.n_expressions)
+    means, log_scales, expression, flags = split_outputs(outputs)
     factors = []
-    for i in range(len(NUMBERS)):
+    for i, name in enumerate(NUMBERS):
         known = np.isfinite(bank.numbers[:, i])
-        error = np.abs((bank.numbers[known, i] - CENTERS[i]) / SPREADS[i] - means[:, i].numpy()[known])
-        factors.append(_quantile(error / np.exp(log_scales[:, i].numpy()[known]), ONE_SIGMA))
+        error = means[known, i] - (bank.numbers[known, i] - CENTERS[i]) / SPREADS[i]
+        weights = np.ones(len(error))
+        if name == "age":
+            weights = world_weights(bank.numbers[known, i], bank.head[known])
+            error = error - np.average(error, weights=weights)
+        factors.append(weighted_quantile(np.abs(error) / np.exp(log_scales[known, i]), weights, ONE_SIGMA))
     told = bank.expression >= 0
-    temperatures = [_best_temperature(expression.numpy()[told], bank.expression[told])]
+    temperatures = [_best_temperature(expression[told], bank.expression[told])]
     for i in range(len(FLAGS)):
         known = np.isfinite(bank.flags[:, i])
-        logits = np.stack([np.zeros(known.sum()), flags[:, i].numpy()[known]], axis=1)
+        logits = np.stack([np.zeros(known.sum()), flags[known, i]], axis=1)
         temperatures.append(_best_temperature(logits, (bank.flags[known, i] > 0.5).astype(np.int64)))
     return Calibration(tuple(factors), (temperatures[0], temperatures[1], temperatures[2]))
 
 
-def _quantile(values: NDArray[np.floating], share: float) -> float:
-    """The smallest value under or at which at least ``share`` of n + 1 would lie; 1 where there are none."""
+def weighted_quantile(values: NDArray[np.floating], weights: NDArray[np.floating], share: float) -> float:
+    """The smallest value under or at which a share of all weight lies, one more value of mean weight counted.
+
+    With equal weights, the value of rank ``share * (n + 1)``, rounded up; 1 where there are no values.
+    """
     if not len(values):
         return 1.0
-    rank = min(int(np.ceil(share * (len(values) + 1))), len(values))
-    return float(np.sort(values)[rank - 1])
+    order = np.argsort(values)
+    below = np.cumsum(weights[order])
+    wanted = share * (below[-1] + weights.mean())
+    return float(values[order][min(int(np.searchsorted(below, wanted - 1e-9)), len(values) - 1)])
 
 
 def _best_temperature(logits: NDArray[np.floating], codes: NDArray[np.int64]) -> float:
@@ -99,49 +112,65 @@ def _best_temperature(logits: NDArray[np.floating], codes: NDArray[np.int64]) ->
     return float(_TEMPERATURES[int(likelihood.mean(axis=1).argmax())])
 
 
-class CalibratedProbe(nn.Module):
-    """uint8 crops to numbers and scales in their units, and probabilities."""
+def export_probe(
+    matrix: ProbeMatrix, trunk: Trunk, calibration: Calibration, settings: ProbeSettings, path: Path
+) -> None:
+    """Write trunk and calibrated matrix as one ONNX file, checked by onnx.
 
-    def __init__(self, network: ProbeNetwork, calibration: Calibration, settings: ProbeSettings) -> None:
-        super().__init__()
-        self.network = network
-        self.n_expressions = settings.n_expressions
-        self.centers: Tensor
-        self.spreads: Tensor
-        self.factors: Tensor
-        self.temperatures: Tensor
-        self.register_buffer("centers", torch.tensor(CENTERS))
-        self.register_buffer("spreads", torch.tensor(SPREADS))
-        self.register_buffer("factors", torch.tensor(calibration.scale_factors) * torch.tensor(SPREADS))
-        self.register_buffer("temperatures", torch.tensor(calibration.temperatures))
-
-    def forward(self, crops: Tensor, proportions: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor]:
-        """(N, S, S, 3) uint8 and (N, 15) to numbers (N, 5), scales (N, 5), expression (N, E) and flags (N, 2)."""
-        outputs = self.network(crops.permute(0, 3, 1, 2).float() / 255, proportions)
-        means, log_scales, expression, flags = split_outputs(outputs, self.n_expressions)
-        return (
-            means * self.spreads + self.centers,
-            torch.exp(log_scales) * self.factors,
-            torch.softmax(expression / self.temperatures[0], dim=1),
-            torch.sigmoid(flags / self.temperatures[1:]),
-        )
-
-
-def export_probe(network: ProbeNetwork, calibration: Calibration, settings: ProbeSettings, path: Path) -> None:
-    """Write the calibrated probe as one ONNX file, checked by onnx."""
-    model = CalibratedProbe(network, calibration, settings).eval()
-    crops = torch.zeros(2, settings.crop_size, settings.crop_size, 3, dtype=torch.uint8)
+    It maps crops (n, S, S, 3) uint8 to numbers (n, 5), scales (n, 5), expression (n, 4) and flags (n, 2).
+    """
+    weights, constants = _folded(matrix, calibration)
+    factors = np.array(calibration.scale_factors) * SPREADS
+    named = {"matrix": weights, "constants": constants, "factors": factors}
+    named |= {"least": np.array(MIN_LOG_SCALE), "largest": np.array(MAX_LOG_SCALE)}
+    held = [numpy_helper.from_array(value.astype(np.float32), name) for name, value in named.items()]
+    held.append(numpy_helper.from_array(np.array(list(OUTPUTS.values()), np.int64), "widths"))
+    crops = helper.make_tensor_value_info("crops", TensorProto.UINT8, ["n", settings.crop_size, settings.crop_size, 3])
+    unread = helper.make_tensor_value_info("proportions", TensorProto.FLOAT, ["n", N_PROPORTIONS])
+    graph = helper.make_graph(
+        [*_entrance(), *trunk.model.graph.node, *_head()],
+        "probe",
+        [crops, unread],
+        [helper.make_tensor_value_info(name, TensorProto.FLOAT, ["n", width]) for name, width in OUTPUTS.items()],
+        [*trunk.model.graph.initializer, *held],
+    )
+    model: ModelProto = helper.make_model(
+        graph, producer_name="understudy", opset_imports=[helper.make_opsetid("", OPSET)], ir_version=IR_VERSION
+    )
+    onnx.checker.check_model(model, full_check=True)
     path.parent.mkdir(parents=True, exist_ok=True)
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # the exporter warns about its own internals
-        torch.onnx.export(
-            model,
-            (crops, torch.zeros(2, N_PROPORTIONS)),
-            str(path),
-            input_names=["crops", "proportions"],
-            output_names=list(OUTPUTS),
-            dynamic_axes={name: {0: "n"} for name in ("crops", "proportions", *OUTPUTS)},
-            opset_version=17,
-            dynamo=False,
-        )
-    onnx.checker.check_model(str(path), full_check=True)
+    onnx.save(model, str(path))
+
+
+def _folded(matrix: ProbeMatrix, calibration: Calibration) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """Coefficients of the features themselves, of numbers in their own units and of logits at their temperature."""
+    cool, flags = calibration.temperatures[0], calibration.temperatures[1:]
+    gain = np.array(
+        [*SPREADS, *(1.0 for _ in NUMBERS), *(1 / cool for _ in range(N_EXPRESSIONS)), *(1 / t for t in flags)]
+    )
+    offset = np.concatenate([CENTERS, np.zeros(len(gain) - len(CENTERS))])
+    coefficients = matrix.coefficients / matrix.scale[:, None]
+    constants = matrix.constants - matrix.shift @ coefficients
+    return coefficients * gain, constants * gain + offset
+
+
+def _entrance() -> list[NodeProto]:
+    """Bytes with the colours last to float32 with the colours first."""
+    return [
+        helper.make_node("Cast", ["crops"], ["crops_float"], to=TensorProto.FLOAT),
+        helper.make_node("Transpose", ["crops_float"], [PIXELS], perm=[0, 3, 1, 2]),
+    ]
+
+
+def _head() -> list[NodeProto]:
+    """Features to the four outputs."""
+    return [
+        helper.make_node("MatMul", [FEATURES, "matrix"], ["product"]),
+        helper.make_node("Add", ["product", "constants"], ["columns"]),
+        helper.make_node("Split", ["columns", "widths"], ["numbers", "log_scales", "logits", "flag_logits"], axis=1),
+        helper.make_node("Clip", ["log_scales", "least", "largest"], ["held_scales"]),
+        helper.make_node("Exp", ["held_scales"], ["unit_scales"]),
+        helper.make_node("Mul", ["unit_scales", "factors"], ["scales"]),
+        helper.make_node("Softmax", ["logits"], ["expression"], axis=1),
+        helper.make_node("Sigmoid", ["flag_logits"], ["flags"]),
+    ]

@@ -16,23 +16,23 @@ class Augmentation:
 
     margin: float = 1.25
     """Side of a bank's crop over the side of what the network sees."""
-    shift: float = 0.04
+    shift: float = 0.02
     """Standard deviation, of the side."""
-    log_scale: float = 0.09
-    roll_deg: float = 6.0
+    log_scale: float = 0.04
+    roll_deg: float = 3.0
     gamma: float = 0.30
     """Standard deviation of the logarithm."""
-    cast: float = 0.08
-    saturation: tuple[float, float] = (0.4, 1.4)
-    grey_share: float = 0.12
-    contrast: float = 0.18
-    light_share: float = 0.4
+    cast: float = 0.06
+    saturation: tuple[float, float] = (0.5, 1.3)
+    grey_share: float = 0.05
+    contrast: float = 0.1
+    light_share: float = 0.2
     """A gradient of light over the face."""
     blur_share: float = 0.5
-    least_px: float = 24.0
+    least_px: float = 50.0
     """To what side a crop is reduced at most, before it is enlarged again."""
-    noise: float = 0.05
-    block_share: float = 0.25
+    noise: float = 0.02
+    block_share: float = 0.1
     """A rectangle of one colour somewhere, as a hand or a neighbour would be."""
 
 
