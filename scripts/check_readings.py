@@ -25,7 +25,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from understudy.attributes.skin_tone import TONE_LAB, measure_face_lab, measure_ita, measure_tone_deg
+from understudy.attributes.skin_tone import measure_face_lab, measure_ita, measure_tone_deg
 from understudy.audit.estimators import Estimator, Reading, SkinToneEstimator
 from understudy.audit.estimators_probe import ProbeEstimator
 from understudy.audit.estimators_readouts import ReadoutEstimator
@@ -50,7 +50,7 @@ PAIRS = {
 """A reading, and the rating that it should follow; feminine is 100 - gender, lightness 100 - skin-color. ``ita`` is the
 audit's, of the whole face; ``patch_ita`` that of cheeks and forehead; ``policy_tone`` is what the policy measures."""
 N_BOOT = 2000
-PAINTS = {"light": TONE_LAB[0], "dark": TONE_LAB[4]}
+PAINTS = {"light": (81.5, 9.2, 15.5), "dark": (48.5, 16.0, 25.0)}
 PAINT_REACH = 15.0
 """CIELAB distance from the skin's colour, lightness at half its weight, at which a pixel is painted by exp(-1/2)."""
 Faces = tuple[list[NDArray[np.uint8]], NDArray[np.float64], NDArray[np.float64], NDArray[np.float64]]

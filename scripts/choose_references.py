@@ -4,24 +4,38 @@
 
 FOLDER comes from ``python -m understudy.people.references``; a head gives at most as many views of it as the number
 says, spread over the turn of the head, and with ``:0,4`` only if its age group is one of these. heads.txt names the
-heads that were chosen, one a line, as labels call their subject. The tags are what was rendered.
+heads that were chosen, one a line, as labels call their subject. The tags are what was rendered, but for the age group,
+which is half what the attribute probe reads. Keypoints are read by the default detector, as those of the faces that are
+replaced are: they differ from the mesh's by several degrees of yaw, and from head to head.
 """
 
 from __future__ import annotations
 
 import argparse
+import json
 from collections import defaultdict
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
+from generator_faces import part
+from numpy.typing import NDArray
 
+from understudy.attributes.bins import AGE_CUTS_YEARS, age_group
 from understudy.attributes.head_pose import estimate_yaw_deg
+from understudy.attributes.probe import AttributeProbe
 from understudy.diffusion.networks import load_config, load_references, save_references
+from understudy.diffusion.reference import ReferenceBank
 from understudy.people.references import LABELS
 from understudy.train.bank import reference_bank
 from understudy.train.records import Record, load_records
+
+GREY, ROOM_PX = 110, 48
+YOUNGER = 6.0
+"""Years by which understudies of a head look younger than it was rendered, on the even half of the portraits."""
+LARGEST_MOVE = 0.18
+"""Of a picture's side: a reading with a keypoint farther from the mesh's own than this is none."""
 
 
 @dataclass(frozen=True)
@@ -48,6 +62,60 @@ def spread(records: Sequence[Record], n: int) -> list[Record]:
     return [records[order[place]] for place in places]
 
 
+@dataclass(frozen=True)
+class Faces:
+    """What the default detector and the attribute probe read of each reference."""
+
+    keypoints: NDArray[np.float32]  # (N, 5, 2), the mesh's where no such face is found
+    found: NDArray[np.bool_]  # (N,)
+    years: NDArray[np.float64]  # (N,) perceived age, NaN where no face is found
+
+
+def read_faces(bank: ReferenceBank) -> Faces:
+    """Read every reference; heads have no surroundings, so each is looked at before a plain grey with room around."""
+    detector, probe = part("detector", "default", "part.keypoints.onet=true"), AttributeProbe()
+    keypoints, years = bank.keypoints.copy(), np.full(len(bank), np.nan)
+    for i, own in enumerate(bank.keypoints):
+        picture = bank.picture(i)
+        share = picture[..., 3:] / 255
+        head = (share * picture[..., :3] + (1 - share) * GREY + 0.5).astype(np.uint8)
+        view = np.pad(head, ((ROOM_PX, ROOM_PX), (ROOM_PX, ROOM_PX), (0, 0)), constant_values=GREY)
+        found = detector(view)
+        if not len(found):
+            continue
+        best = int(np.argmax(found.confidence))
+        points = np.asarray(found.keypoints[best], np.float32)
+        if np.linalg.norm(points - ROOM_PX - own, axis=1).max() < LARGEST_MOVE * len(picture):
+            keypoints[i] = points - ROOM_PX
+            years[i] = probe.read(view, found.xyxy[best], points, np.ones(5)).number("perceived_age")
+    return Faces(keypoints, np.isfinite(years), years)
+
+
+def perceived_groups(
+    bank: ReferenceBank, expression: int, faces: Faces, rendered: NDArray[np.float64]
+) -> NDArray[np.int64]:
+    """Age group (N,) of each subject, by the mean of the rendered age and of what the probe reads at rest.
+
+    Heads without hair look younger than they are rendered, so the probe's readings are lifted by the mean difference,
+    and all of them count as ``YOUNGER`` years less. Children are as they were rendered: the probe seldom knows them.
+
+    Parameters
+    ----------
+    expression : int
+        Column of the tags that says which pictures show a head at rest, 0.
+    rendered : (N,) years
+    """
+    at_rest = (bank.tags[:, expression] == 0) & faces.found
+    subjects = np.unique(bank.subjects)
+    of_subject = [(bank.subjects == subject) & at_rest for subject in subjects]
+    read = np.array([faces.years[rows].mean() if rows.any() else np.nan for rows in of_subject])
+    own = np.array([rendered[bank.subjects == subject][0] for subject in subjects])
+    read = np.where(np.isfinite(read), read + np.nanmean(own - read), own)
+    groups = np.array([age_group(years) for years in (own + read) / 2 - YOUNGER])
+    groups = np.where(own < AGE_CUTS_YEARS[0], 0, np.maximum(groups, 1))
+    return np.asarray(groups[np.searchsorted(subjects, bank.subjects)], np.int64)
+
+
 def main() -> None:
     """Write the bank."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
@@ -61,7 +129,10 @@ def main() -> None:
     heads = frozenset(args.heads.read_text().split())
     keys = list(config.style_tags)
     chosen: list[Record] = []
+    ages: dict[str, float] = {}
     for source in args.sources:
+        rows = map(json.loads, (source.folder / LABELS).read_text().splitlines())
+        ages |= {str(row["subject"]): float(row["age"]) for row in rows}
         by_head: dict[str, list[Record]] = defaultdict(list)
         for record in load_records(source.folder / LABELS, tag_keys=keys):
             group = record.tags[keys.index("age_group")]
@@ -70,8 +141,15 @@ def main() -> None:
         taken = [record for name in sorted(by_head) for record in spread(by_head[name], source.n_views)]
         print(f"{source.folder}: {len(taken)} references of {len(by_head)} heads")
         chosen += taken
-    bank = reference_bank(sorted(chosen, key=lambda record: record.subject), before.mean_keypoints)
+    chosen.sort(key=lambda record: record.subject)
+    bank = reference_bank(chosen, before.mean_keypoints)
+    faces = read_faces(bank)
+    tags = bank.tags.copy()
+    rendered = np.array([ages[record.subject] for record in chosen])
+    tags[:, keys.index("age_group")] = perceived_groups(bank, keys.index("expression"), faces, rendered)
+    bank = replace(bank, keypoints=faces.keypoints, tags=tags)
     save_references(args.model, bank)
+    print(f"keypoints read in {faces.found.sum()} of {len(bank)}")
     print(f"{len(bank)} references of {len(set(bank.subjects.tolist()))} heads, {len(bank.files) / 1e6:.2f} MB")
     for name, column in zip(keys, bank.tags.T, strict=True):
         values, counts = np.unique(column, return_counts=True)

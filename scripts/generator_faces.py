@@ -21,9 +21,11 @@ from understudy.config.parts import PartBuilder
 from understudy.detect.base import Detector
 from understudy.detect.overlap import pairwise_iou
 from understudy.embed.dlib_onnx import DlibOnnxEmbedder
+from understudy.types import Attributes
 
 CONFIGS = Path(__file__).resolve().parents[1] / "configs"
 MIN_CONFIDENCE, MIN_IOU = 0.9, 0.3
+KEPT = ("skin_tone", "age_group", "expression", "head_pose")
 
 
 @dataclass(frozen=True)
@@ -39,6 +41,7 @@ class Collection:
     embedding: NDArray[np.float64]  # (N, 128) of dlib
     yaw_deg: NDArray[np.float64]  # (N,)
     roll_deg: NDArray[np.float64]  # (N,)
+    kept: NDArray[np.int64]  # (N, 4) bins of KEPT that the default policy carries of the face, -1 = none
     readings: dict[str, Reading]
 
     @property
@@ -47,10 +50,11 @@ class Collection:
         return self.mtcnn & self.dlib & ~self.filled
 
 
-def part(group: str, name: str) -> Any:
-    """What a YAML file of a config group builds, on onnxruntime with one thread."""
+def part(group: str, name: str, *overrides: str) -> Any:
+    """What a YAML file of a config group builds, on onnxruntime with one thread; overrides as ``part.key=value``."""
     runtime = OmegaConf.load(CONFIGS / "runtime" / "onnx.yaml")
     root = OmegaConf.create({"runtime": runtime, "part": OmegaConf.load(CONFIGS / group / f"{name}.yaml")})
+    root = OmegaConf.merge(root, OmegaConf.from_dotlist(list(overrides)))
     return PartBuilder()(OmegaConf.to_container(root.part, resolve=True), group)
 
 
@@ -87,7 +91,7 @@ def read_collection(paths: Sequence[Path], like: Collection | None = None) -> Co
         The source pictures in the same order: an understudy counts as found only at the place of the source's face.
     """
     mtcnn, dlib = part("detector", "mtcnn"), part("detector", "dlib_hog")
-    embedder = DlibOnnxEmbedder()
+    embedder, policy = DlibOnnxEmbedder(), part("attributes", "default")
     estimators: list[Estimator] = [
         made
         for path in sorted((CONFIGS / "estimator").glob("*.yaml"))
@@ -110,6 +114,8 @@ def read_collection(paths: Sequence[Path], like: Collection | None = None) -> Co
             xyxy, keypoints = np.full(4, np.nan), np.full((5, 2), np.nan)
         rows.append(row_of(view, xyxy, keypoints, embedder, estimators, found is not None, seen is not None))
         rows[-1]["filled"] = path.name in filled
+        kept = policy.read(view, xyxy, keypoints, np.ones(5)) if np.isfinite(keypoints).all() else Attributes()
+        rows[-1]["kept"] = [-1 if (value := getattr(kept, name)) is None else value for name in KEPT]
     columns = {key: np.array([row[key] for row in rows]) for key in rows[0] if key != "readings"}
     return Collection(paths=list(paths), readings=joined([row["readings"] for row in rows]), **columns)
 

@@ -86,6 +86,8 @@ def reidentification_lines(before: Collection, both: dict[str, Collection]) -> l
         rows.append(
             (f"chance, {name}", f"{found.chance.floor:.4f} (95th percentile {found.chance.floor_high:.4f})", "")
         )
+    within = shuffled_within_bins(faces(both["default"], base), gallery, before.kept[base])
+    rows.append(("chance of who knows the kept bins, default", within, ""))
     for name in ("default", "nothing"):
         for rate in verify(faces(both[name], base), gallery, None, PLAN):
             goal = "0.5 %" if rate.far == 1e-3 else ""
@@ -96,6 +98,30 @@ def reidentification_lines(before: Collection, both: dict[str, Collection]) -> l
             (f"distance to the own original, {name}", f"median {np.median(near):.3f}, least {near.min():.3f}", "")
         )
     return table("Re-identification by dlib", rows)
+
+
+def shuffled_within_bins(probes: Faces, gallery: Faces, kept: NDArray[np.int64]) -> str:
+    """Rank-1 of an attacker for whom faces of equal kept bins are alike: the gallery's names are shuffled within them.
+
+    Parameters
+    ----------
+    probes, gallery : Faces
+        Row by row of the same people.
+    kept : (N, T)
+        Bins that the policy carries of each.
+    """
+    rng = np.random.default_rng(PLAN.seed)
+    _, cell = np.unique(kept, axis=0, return_inverse=True)
+    known = np.isfinite(probes.embedding).all(axis=1)
+    squares = ((probes.embedding[known, None] - gallery.embedding[None]) ** 2).sum(axis=2)
+    nearest, own, n = squares.argmin(axis=1), np.flatnonzero(known), len(cell)
+    rates = []
+    for _ in range(PLAN.n_permutations):
+        by_cell, any_order = np.argsort(cell, kind="stable"), np.lexsort((rng.random(n), cell))
+        name = np.empty(n, np.int64)
+        name[by_cell] = any_order
+        rates.append(float((name[nearest] == own).mean()))
+    return f"{np.mean(rates):.4f} (95th percentile {np.quantile(rates, 0.95):.4f}), {cell.max() + 1} cells"
 
 
 def distances(embedding: NDArray[np.float64]) -> NDArray[np.float64]:

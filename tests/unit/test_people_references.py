@@ -59,8 +59,9 @@ def test_eyes_may_be_narrower_in_a_smile() -> None:
     assert {rule for key, rule in found.items() if key[0] == 0.3} == {None}
 
 
-def test_the_views_that_are_chosen_of_a_head_span_its_turn() -> None:
+def test_the_views_that_are_chosen_of_a_head_span_its_turn(monkeypatch: pytest.MonkeyPatch) -> None:
     """Of seven views, noses from far left to far right, three are the first, the middle and the last."""
+    monkeypatch.syspath_prepend(str(ROOT / "scripts"))
     spread = runpy.run_path(str(ROOT / "scripts" / "choose_references.py"))["spread"]
     views = [
         SimpleNamespace(

@@ -17,15 +17,16 @@ TONE_PIVOT = 35.0
 TONE_CUTS_DEG = (65.8, 56.8, 48.7, 37.6, 9.5)
 """Where rendered skin under white light has the ITA of ``ITA_CUTS_DEG``, so that the bins keep their names."""
 TONE_LAB = (
-    (81.5, 9.2, 15.5),
-    (73.6, 12.1, 21.3),
-    (66.6, 13.9, 24.1),
-    (58.7, 14.7, 25.1),
-    (48.5, 16.0, 25.0),
-    (34.0, 13.0, 20.0),
+    (78.5, 13.0, 13.0),
+    (71.0, 16.0, 17.5),
+    (66.6, 17.5, 22.0),
+    (59.5, 18.5, 23.5),
+    (50.0, 19.0, 24.0),
+    (35.0, 15.0, 20.0),
 )
-"""CIELAB colour of the same skin in the middle of each bin; of the two darkest, lighter and warmer, as photographs of
-dark skin are."""
+"""CIELAB colour in which skin of the middle of each bin is drawn: the tone of such a render, but as light, dark and red
+as faces of that tone are in pictures (chosen on the even half of 251 synthetic portraits). Skin under white light looks
+like clay there."""
 _LEAST_B, _COMMON_B = 0.5, 12.0
 _MIDDLE = (25, 75)  # percentiles of the lightness of what counts: neither shadow nor highlight
 _MATTE = (25, 60)  # the same, and no shine

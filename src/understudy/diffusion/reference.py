@@ -134,16 +134,14 @@ class ReferenceBank:
 
 BENDS: tuple[tuple[float, float, float], ...] = (
     (-0.5, 0.0, 0.28), (0.5, 0.0, 0.28), (0.0, 0.45, 0.25), (0.0, 1.0, 0.30),
-    (-0.5, -0.3, 0.30), (0.5, -0.3, 0.30), (-0.75, 0.9, 0.40), (0.75, 0.9, 0.40), (0.0, 1.5, 0.40), (0.0, -0.8, 0.50),
+    (-0.75, 0.9, 0.40), (0.75, 0.9, 0.40), (0.0, 1.5, 0.40), (0.0, -0.8, 0.50),
 )  # fmt: skip
-"""Where a shape is changed: right eye, left eye, nose, mouth, brows, jaw's corners, chin, forehead, in widths between
-the eyes to the left and below their middle, along the face's own axes (one down = the mouth's middle), and how far it
-reaches."""
+"""Where a shape is changed: right eye, left eye, nose, mouth, jaw's corners, chin, forehead, in widths between the eyes
+to the left and below their middle, along the face's own axes (one down = the mouth's middle), and how far it reaches.
+Brows are left alone: lifted or drawn together they are an expression."""
 _WHITE = np.float32(259)
-_PAIRS = ((0, 1), (4, 5), (6, 7))
-_BEND_SHARE = np.array(
-    [[1.0, 1.0]] * 2 + [[1.2, 0.6], [0.0, 1.4]] + [[0.5, 1.0]] * 2 + [[1.2, 0.8]] * 2 + [[1, 1], [0.6, 0.6]]
-)
+_PAIRS = ((0, 1), (4, 5))
+_BEND_SHARE = np.array([[1.0, 1.0]] * 2 + [[1.2, 0.6], [0.0, 1.4]] + [[1.2, 0.8]] * 2 + [[1, 1], [0.6, 0.6]])
 
 
 def bend_for(seed: int, strength: float) -> NDArray[np.float64] | None:
@@ -223,7 +221,7 @@ def warp(
     size : int
         Side of the result, px.
     bend : (len(BENDS), 2), optional
-        A further change of shape about eyes, nose, mouth, brows, jaw and forehead of five keypoints.
+        A further change of shape about eyes, nose, mouth, jaw and forehead of five keypoints.
 
     Returns
     -------

@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 from understudy.color import lab
 
 _N_ANGLES = 240
-_LARGEST_STRETCH = 1.12
+_LARGEST_STRETCH = 1.05
 _INSIDE, _UNDER_HAIR = 0.98, 0.95
 """Where the face ends, and a forehead under hair, as shares of the mask's radius."""
 _STILL = 0.62

@@ -23,7 +23,7 @@ class Brows:
 
 def build_brows(body: Body, persona: Persona, head: Head, rng: np.random.Generator) -> Brows:
     """Brows along an arch over each eye."""
-    thick = rng.uniform(0.0019, 0.0034) * (0.85 if persona.feminine else 1.15)
+    thick = rng.uniform(0.0021, 0.0042) * (0.8 if persona.feminine else 1.2)
     grown = float(smooth_step(5, 18, persona.age))
     thick *= 0.6 + 0.4 * grown
     arch = rng.uniform(0.0008, 0.0034)
@@ -36,7 +36,7 @@ def build_brows(body: Body, persona: Persona, head: Head, rng: np.random.Generat
     density = np.exp(-(np.abs((body.surface[:, 2] - line) / width) ** 2.6))
     density = density * smooth_step(inner - 0.003, inner + 0.008, x) * smooth_step(outer + 0.002, outer - 0.005, x)
     density = density * (body.surface[:, 1] < -0.10)
-    n = int(rng.uniform(360, 620) * (0.6 + 0.4 * grown))
+    n = int(rng.uniform(420, 760) * (0.85 if persona.feminine else 1.15) * (0.6 + 0.4 * grown))
     roots = sample_roots(body, head, density, n, rng)
     if roots is None:
         return Brows(None, density)

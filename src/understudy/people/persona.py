@@ -37,6 +37,8 @@ SHAVEN = "shaven"
 WORN = ("none", "glasses", "sunglasses", "medical_mask", "cap", "headscarf", "hand")
 WORN_SHARES = (0.66, 0.12, 0.05, 0.04, 0.05, 0.05, 0.03)
 
+WEIGHT_SD, CHILD_YEARS = 0.24, 14.0
+"""Spread of weight on the body model's axis from 0 to 1, and the age under which it is less than half of that."""
 BLOCK = 20
 """Heads or views over which age, gender and yaw are dealt evenly."""
 
@@ -136,7 +138,7 @@ def sample_persona(seed: int, index: int) -> Persona:
     gender = dealt(seed, 1, index)
     feminine = bool(gender + rng.normal(0, 0.08) > 0.5)
     closeness = np.exp(-(((np.array(RACE_TONE) - melanin) / 0.22) ** 2)) + 0.04
-    mixture = rng.dirichlet(0.6 * closeness / closeness.max() + 0.05)
+    mixture = rng.dirichlet(0.25 * closeness / closeness.max() + 0.03)
     grown_man = not feminine and age > 19
     hair = pick(rng, FEMININE_HAIR if feminine else MASCULINE_HAIR)
     if age < 16 and hair in ("bald", "receding"):
@@ -163,7 +165,7 @@ def sample_persona(seed: int, index: int) -> Persona:
         gender=float(gender),
         feminine=feminine,
         mixture=(float(mixture[0]), float(mixture[1]), float(mixture[2])),
-        weight=float(np.clip(rng.normal(0.5, 0.17), 0.1, 0.95)),
+        weight=float(np.clip(rng.normal(0.5, WEIGHT_SD * (0.4 if age < CHILD_YEARS else 1)), 0.1, 0.95)),
         muscle=float(np.clip(rng.normal(0.47 - 0.17 * gender, 0.12), 0.1, 0.9)),
         expression=expression,
         hair=hair,

@@ -11,11 +11,13 @@ from understudy.people.body import LOCAL, Body, vertex_normals
 from understudy.people.fields import Floats, smooth_step
 from understudy.people.persona import Expression, Persona, pick
 
-DETAIL_SIGMA, DETAIL_LIMIT = 0.36, 0.9
+DETAIL_SIGMA, DETAIL_LIMIT = 0.4, 0.85
 """Of local details; wider ones make caricatures."""
+CHILDREN_ALIKE = 0.5
+"""Share of that spread that children lack: their faces have not grown apart yet."""
 WIDER = {
-    "nose-scale": 1.35, "nose-width": 1.3, "nose-point": 1.3, "nose-hump": 1.2, "lip-volume": 1.3, "lip-height": 1.2,
-    "head-scale-horiz": 1.5, "mouth-scale-horiz": 1.3, "cheek-bones": 1.3, "cheek-volume": 1.3,
+    "nose-width": 1.3, "lip-volume": 1.3, "lip-height": 1.2,
+    "mouth-scale-horiz": 1.3, "cheek-bones": 1.3, "cheek-volume": 1.3,
 }  # fmt: skip
 """Share of the usual spread for details that tell heads apart and stay natural."""
 DETAIL_PARTS = (
@@ -26,8 +28,9 @@ DAMPED = {
     "head-trans": 0, "head-angle": 0.25, "mouth-trans-out": 0.1, "nose-trans-out": 0.1, "neck-trans": 0.3,
     "chin-jaw-drop": 0.3, "head-age": 0.6, "push": 0.5, "eye-trans": 0.45, "eye-scale": 0.55, "nose-trans": 0.5,
     "mouth-trans": 0.5, "ear": 0.6, "eye-height": 0.6, "bag": 0.7, "epicanthus": 0.8, "neck-double": 0.5,
-    "dimples": 0.4, "laugh": 0.6, "nose-compression": 0.5, "corner": 0.6, "head-scale-vert": 0.5,
-    "head-scale-depth": 0.7, "eyebrows-angle": 0.5, "mouth-angles": 0.6,
+    "dimples": 0.4, "laugh": 0.6, "nose-compression": 0.5, "nose-scale-depth": 0.35, "nose-volume": 0.6,
+    "nose-point": 0.7, "nose-hump": 0.7, "corner": 0.4, "head-scale-vert": 0.35,
+    "head-scale-depth": 0.7, "head-scale-horiz": 0.5, "chin-height": 0.55, "eyebrows-angle": 0.5, "mouth-angles": 0.4,
 }  # fmt: skip
 """Share of the usual spread for details that look odd soon."""
 SOFTER = {
@@ -38,14 +41,18 @@ SOFTER = {
     "chin-width-decr": 0.15,
     "chin-jaw-drop-decr": 0.12,
     "chin-height-decr": 0.12,
-    "head-scale-vert-decr": 0.12,
-    "mouth-angles-up": 0.2,
-    "l-eye-scale-incr": 0.12,
-    "r-eye-scale-incr": 0.12,
-    "l-eye-height2-incr": 0.2,
-    "r-eye-height2-incr": 0.2,
-    "l-cheek-volume-incr": 0.1,
-    "r-cheek-volume-incr": 0.1,
+    "head-scale-horiz-decr": 0.3,
+    "mouth-angles-up": 0.3,
+    "l-eye-scale-incr": 0.75,
+    "r-eye-scale-incr": 0.75,
+    "l-eye-push2-out": 0.5,
+    "r-eye-push2-out": 0.5,
+    "nose-width3-incr": 0.2,
+    "nose-scale-depth-decr": 0.3,
+    "nose-volume-decr": 0.15,
+    "nose-flaring-incr": 0.1,
+    "l-eye-height2-incr": 0.05,
+    "r-eye-height2-incr": 0.05,
 }
 """Details added to every head against the template's heavy brow and jaw."""
 FEMININE = {
@@ -83,7 +90,7 @@ CHILDLIKE = {
 }
 """Details added to heads under 12 years, fading out by 16."""
 EXPRESSION_RANGES: dict[Expression, dict[str, tuple[float, float]]] = {
-    "neutral": {"mouthSmile": (0.12, 0.24)},
+    "neutral": {"mouthSmile": (0.16, 0.28)},
     "smile": {
         "mouthSmile": (0.4, 0.85),
         "cheekSquint": (0.1, 0.4),
@@ -161,7 +168,8 @@ def phenotype_weights(body: Body, persona: Persona, proportions: float, height: 
 def detail_weights(body: Body, persona: Persona, rng: np.random.Generator) -> Floats:
     """Weights of local details, nearly symmetric, and of asymmetry and head shape."""
     weights = np.zeros(len(body.labels))
-    spread = rng.uniform(0.7, 1.4)
+    feminine, child = model_gender(persona.gender), float(smooth_step(16, 12, persona.age))
+    spread = rng.uniform(0.7, 1.3) * (1 - CHILDREN_ALIKE * child)
 
     def put(one: str, other: str, value: float) -> None:
         weights[body.index[LOCAL + (one if value > 0 else other)]] += abs(value)
@@ -179,10 +187,9 @@ def detail_weights(body: Body, persona: Persona, rng: np.random.Generator) -> Fl
             put("r" + one[1:], "r" + other[1:], float(np.clip(value + rng.normal(0, 0.05) * damping, -0.9, 0.9)))
     for label, i in body.index.items():
         if label.startswith("extra:asym") and "breast" not in label:
-            weights[i] += max(0.0, rng.normal(0, 0.18))
+            weights[i] += max(0.0, rng.normal(0, 0.12))
     shapes = [label for label in body.labels if label.startswith("extra:head")]
     weights[body.index[pick(rng, shapes)]] += rng.uniform(0, 0.5)
-    feminine, child = model_gender(persona.gender), float(smooth_step(16, 12, persona.age))
     for share, details in ((1.0, SOFTER), (feminine, FEMININE), (child, CHILDLIKE)):
         for name, value in details.items():
             weights[body.index[LOCAL + name]] += share * value
