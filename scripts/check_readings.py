@@ -25,10 +25,12 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
+from understudy.attributes.bins import age_group
 from understudy.attributes.skin_tone import measure_face_lab, measure_ita, measure_tone_deg
 from understudy.audit.estimators import Estimator, Reading, SkinToneEstimator
 from understudy.audit.estimators_probe import ProbeEstimator
 from understudy.audit.estimators_readouts import ReadoutEstimator
+from understudy.audit.statistics import clopper_pearson
 from understudy.detect.base import Detector
 from understudy.detect.centerface import CenterFace
 from understudy.detect.mtcnn import Mtcnn
@@ -88,6 +90,18 @@ def find_faces(paths: list[Path], keypoints: str) -> Faces:
         views.append(view)
     boxes, points, shown = (np.stack(column) for column in zip(*faces, strict=True))
     return views, boxes, points, shown
+
+
+def group_figures(read: NDArray[np.float64], rated: NDArray[np.float64]) -> dict[str, object]:
+    """How often the age group is the rated one, or that or one beside it, with Clopper-Pearson intervals."""
+    known = np.isfinite(read)
+    off = np.abs(np.array([age_group(a) - age_group(b) for a, b in zip(read[known], rated[known], strict=True)]))
+    shares = {"group_right": off == 0, "within_one_group": off <= 1}
+    found: dict[str, object] = {}
+    for name, hits in shares.items():
+        share = clopper_pearson(int(hits.sum()), len(hits))
+        found[name] = [round(v, 3) for v in (share.value, share.low, share.high)]
+    return found
 
 
 def read_faces(faces: Faces) -> dict[str, Reading]:
@@ -177,6 +191,7 @@ def check_portraits(folder: Path, half: str, keypoints: str, paint: bool, limit:
         found[f"{name}_error"] = {
             "mean": round(float(np.nanmean(error)), 1),
             "mean_absolute": round(float(np.nanmean(np.abs(error))), 1),
+            **group_figures(np.asarray(readings[name].values, np.float64), ratings["age"]),
         }
     if paint:
         found["painted"] = paint_figures(faces, ratings["skin-color"])

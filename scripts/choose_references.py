@@ -32,7 +32,7 @@ from understudy.train.bank import reference_bank
 from understudy.train.records import Record, load_records
 
 GREY, ROOM_PX = 110, 48
-YOUNGER = 6.0
+YOUNGER = 10.0
 """Years by which understudies of a head look younger than it was rendered, on the even half of the portraits."""
 LARGEST_MOVE = 0.18
 """Of a picture's side: a reading with a keypoint farther from the mesh's own than this is none."""

@@ -21,8 +21,8 @@ TONE_LAB = (
     (71.0, 16.0, 17.5),
     (66.6, 17.5, 22.0),
     (59.5, 18.5, 23.5),
-    (50.0, 19.0, 24.0),
-    (35.0, 15.0, 20.0),
+    (50.0, 19.5, 26.0),
+    (35.0, 17.0, 25.0),
 )
 """CIELAB colour in which skin of the middle of each bin is drawn: the tone of such a render, but as light, dark and red
 as faces of that tone are in pictures (chosen on the even half of 251 synthetic portraits). Skin under white light looks
