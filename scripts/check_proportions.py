@@ -3,9 +3,10 @@
 usage: check_proportions.py BODY.npz [--heads 60] [--seed 3] [--effects]
 
 BODY.npz is what ``make render`` exports. Lengths are of the mesh's 68 landmarks as seen from the front, from far away,
-at rest, of heads of 20 to 75 years, as shares of the distance between the middles of the eyes. Goals are about what
-anthropometry gives (Farkas 1994, Anthropometry of the Head and Face). ``--effects`` tells for each length which local
-details of the body model change it most when they are added to the mean head.
+at rest, of heads of 20 to 75 years, as shares of the distance between the middles of the eyes. Goals are rounded from
+what anthropometry gives (after Farkas 1994, Anthropometry of the Head and Face; from memory, so trust the first digit).
+``--effects`` tells for each length which local details of the body model change it most when they are added to the mean
+head.
 """
 
 from __future__ import annotations
