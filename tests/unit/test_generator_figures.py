@@ -28,3 +28,14 @@ def test_the_kappa_of_expressions_is_not_that_of_gender_expressions(monkeypatch:
     np.testing.assert_array_equal(codes_of("expression", collection), [0, 1])
     np.testing.assert_array_equal(codes_of("age_group", collection), [0, 4])
     np.testing.assert_array_equal(codes_of("glasses", collection), [-1, -1])
+
+
+def test_who_knows_the_kept_bins_guesses_within_a_cell_and_no_further(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Six probes lie at their own faces: alone in a cell each is right, in two cells of three one in three is."""
+    monkeypatch.setattr(sys, "path", [str(SCRIPTS), *sys.path])
+    shuffled = runpy.run_path(str(SCRIPTS / "generator_figures.py"))["shuffled_within_bins"]
+    faces = SimpleNamespace(embedding=np.eye(6))
+    assert shuffled(faces, faces, np.arange(6)[:, None]).startswith("1.0000 ")
+    told = shuffled(faces, faces, np.array([[0], [1], [0], [1], [0], [1]]))
+    assert abs(float(told.split()[0]) - 1 / 3) < 0.03
+    assert told.endswith("2 cells")

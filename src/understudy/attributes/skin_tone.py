@@ -167,12 +167,12 @@ def measure_tone_deg(
     return tone_deg(float(lightness), float(b))
 
 
-def tone_deg(lightness: float, b: float) -> float:
-    """Tone angle of a CIELAB lightness and b*, in degrees; NaN stays NaN.
+def tone_deg(lightness: float, b: float, pivot: float = TONE_PIVOT) -> float:
+    """Tone angle of a CIELAB lightness and b*, seen from the lightness ``pivot``, in degrees; NaN stays NaN.
 
     A b* under ``_COMMON_B`` counts as that: in a picture with little colour lightness alone says how dark skin is.
     """
-    return float(np.degrees(np.arctan2(lightness - TONE_PIVOT, np.maximum(b, _COMMON_B))))
+    return float(np.degrees(np.arctan2(lightness - pivot, np.maximum(b, _COMMON_B))))
 
 
 def tone_bin(angle: float) -> int:

@@ -18,7 +18,7 @@ from understudy.attributes.bins import (
     age_group,
     gender_expression_group,
 )
-from understudy.attributes.skin_tone import measure_face_lab
+from understudy.attributes.skin_tone import measure_face_lab, tone_deg
 from understudy.audit.estimators import NOT_READ, Reading
 from understudy.embed.dlib_chip import aligned_chip, is_frontal
 from understudy.embed.dlib_features import DlibFeatures
@@ -32,7 +32,7 @@ COLUMNS = ("age", "femininity", "darkness", "smile", "glasses", "beard", *EXPRES
 INPUTS = ("fine", "middle", "coarse", "last", "tone")
 """Layers of dlib's network (``FaceFeatures``), and a measured colour (``colour_angle``)."""
 NO_YES = ("no", "yes")
-TONE_PIVOT, LEAST_B = 20.0, 12.0
+READ_PIVOT = 20.0
 
 
 class ReadoutEstimator:
@@ -146,7 +146,7 @@ def colour_angle(
     parameters and the pixels are those of ``measure_face_lab``; NaN where too little skin lies inside the picture.
     """
     lightness, _, b = measure_face_lab(view, xyxy, keypoints, visibility)
-    return float(np.degrees(np.arctan2(lightness - TONE_PIVOT, np.maximum(b, LEAST_B))))
+    return tone_deg(float(lightness), float(b), READ_PIVOT)
 
 
 def _yes(share: NDArray[np.float64]) -> NDArray[np.int64]:

@@ -1,4 +1,4 @@
-"""Where a reference's face ends: its outline is brought to the mask's edge, and hair falls over its forehead."""
+"""Where a reference's face ends: its outline comes nearer to the mask's edge, and hair falls over its forehead."""
 
 from __future__ import annotations
 
@@ -10,12 +10,13 @@ from understudy.color import lab
 
 _N_ANGLES = 240
 _LARGEST_STRETCH = 1.05
+"""A face is widened by no more, since a mask is a quarter wider than a face."""
 _INSIDE, _UNDER_HAIR = 0.98, 0.95
-"""Where the face ends, and a forehead under hair, as shares of the mask's radius."""
+"""Where the face would end, and a forehead under hair, as shares of the mask's radius."""
 _STILL = 0.62
 """Share of the radius up to which nothing moves: eyes, nose and mouth stay at their keypoints."""
 _SIDES_DEG = (98.0, 128.0)
-"""Angles from the chin: up to the first a face always reaches the mask's edge, from the second on a bald one."""
+"""Angles from the chin: up to the first a face is always widened towards the edge, from the second on a bald one."""
 _JAW_DEG, _JAW = (25.0, 75.0), 0.3
 """A mask is fuller than a jaw: at the chin only this share of the way is gone, from the second angle on all of it."""
 _SKIN_LIKE = 16.0
@@ -33,11 +34,11 @@ def fitted(
     context: NDArray[np.uint8],
     mask: NDArray[np.bool_],
 ) -> tuple[NDArray[np.uint8], NDArray[np.bool_]]:
-    """A laid reference whose cheeks and jaw, and where skin lies across the edge its forehead, reach the mask's edge.
+    """A laid reference whose cheeks and jaw, and where skin lies across the edge its forehead, come near the mask's rim.
 
-    What hair, ears, neck and background outside the mask meet is then a face, not a rim that somebody has to invent.
-    Each ray from the middle of the keypoints is stretched towards its end; nothing moves near the features. Only the
-    mask's shape and known pixels are read.
+    The less is left between them, the less has to be invented; but no face is widened by more than a twentieth. Each
+    ray from the middle of the keypoints is stretched towards its end; nothing moves near the features. Only the mask's
+    shape and known pixels are read.
 
     Parameters
     ----------
