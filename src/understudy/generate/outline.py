@@ -34,7 +34,7 @@ def fitted(
     context: NDArray[np.uint8],
     mask: NDArray[np.bool_],
 ) -> tuple[NDArray[np.uint8], NDArray[np.bool_]]:
-    """A laid reference whose cheeks and jaw, and where skin lies across the edge its forehead, come near the mask's rim.
+    """A laid reference whose cheeks, jaw and, where skin lies across the edge, forehead come near the mask's edge.
 
     The less is left between them, the less has to be invented; but no face is widened by more than a twentieth. Each
     ray from the middle of the keypoints is stretched towards its end; nothing moves near the features. Only the mask's
