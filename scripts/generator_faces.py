@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import csv
 import shutil
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -16,12 +15,13 @@ from PIL import Image
 
 from understudy.attributes.head_pose import estimate_yaw_deg
 from understudy.audit.estimators import Estimator, Reading
+from understudy.batch.tables import read_table
 from understudy.cli.main import main as understudy
 from understudy.config.parts import PartBuilder
 from understudy.detect.base import Detector
 from understudy.detect.overlap import pairwise_iou
 from understudy.embed.dlib_onnx import DlibOnnxEmbedder
-from understudy.types import Attributes
+from understudy.types import Attributes, OutcomeKind
 
 CONFIGS = Path(__file__).resolve().parents[1] / "configs"
 MIN_CONFIDENCE, MIN_IOU = 0.9, 0.3
@@ -97,7 +97,7 @@ def read_collection(paths: Sequence[Path], like: Collection | None = None) -> Co
         for path in sorted((CONFIGS / "estimator").glob("*.yaml"))
         for made in part("estimator", path.stem).values()
     ]
-    filled = fills(paths)
+    anonymised = {} if like is None else regions(paths[0].parent.parent)
     rows: list[dict[str, Any]] = []
     for i, path in enumerate(paths):
         view = np.asarray(Image.open(path).convert("RGB"))
@@ -113,7 +113,7 @@ def read_collection(paths: Sequence[Path], like: Collection | None = None) -> Co
         else:
             xyxy, keypoints = np.full(4, np.nan), np.full((5, 2), np.nan)
         rows.append(row_of(view, xyxy, keypoints, embedder, estimators, found is not None, seen is not None))
-        rows[-1]["filled"] = path.name in filled
+        rows[-1]["filled"] = is_filled(xyxy if like is None else like.xyxy[i], anonymised.get(path.name, ()))
         kept = policy.read(view, xyxy, keypoints, np.ones(5)) if np.isfinite(keypoints).all() else Attributes()
         rows[-1]["kept"] = [-1 if (value := getattr(kept, name)) is None else value for name in KEPT]
     columns = {key: np.array([row[key] for row in rows]) for key in rows[0] if key != "readings"}
@@ -188,16 +188,20 @@ def joined(rows: Sequence[Sequence[Reading]]) -> dict[str, Reading]:
     return whole
 
 
-def fills(paths: Sequence[Path]) -> set[str]:
-    """Names of the pictures in which a region was filled, as the run's table says; none for source pictures."""
-    folder = paths[0].parent.parent
-    table = folder / "regions.parquet"
-    if table.exists():
-        import pyarrow.parquet as pq
+def regions(folder: Path) -> dict[str, list[tuple[NDArray[np.float64], bool]]]:
+    """By picture, box (4,) of each anonymised region of a run and whether it was filled."""
+    found: dict[str, list[tuple[NDArray[np.float64], bool]]] = {}
+    for row in read_table(folder, "regions"):
+        xyxy = np.array([float(str(row[key])) for key in ("x0", "y0", "x1", "y1")])
+        name = Path(str(row["image_id"])).name
+        found.setdefault(name, []).append((xyxy, row["outcome"] == OutcomeKind.FILLED.value))
+    return found
 
-        rows = pq.read_table(table).to_pylist()
-    elif table.with_suffix(".csv").exists():
-        rows = list(csv.DictReader(table.with_suffix(".csv").open()))
-    else:
-        return set()
-    return {Path(row["image_id"]).name for row in rows if row["outcome"] == "FILLED"}
+
+def is_filled(xyxy: NDArray[np.floating], of_picture: Sequence[tuple[NDArray[np.float64], bool]]) -> bool:
+    """Whether the smallest region that holds the middle of a face was filled; no region holds it: no."""
+    x, y = (xyxy[:2] + xyxy[2:]) / 2
+    around = [(box, filled) for box, filled in of_picture if box[0] <= x <= box[2] and box[1] <= y <= box[3]]
+    if not around:
+        return False
+    return min(around, key=lambda one: (one[0][2] - one[0][0]) * (one[0][3] - one[0][1]))[1]
