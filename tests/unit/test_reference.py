@@ -20,6 +20,7 @@ from understudy.diffusion.reference import (
     warp,
 )
 from understudy.errors import InvalidInputError
+from understudy.generate.latent import at_rest
 
 FRONTAL = np.array([[40, 40], [72, 40], [56, 58], [44, 76], [68, 76]], np.float32)
 TURNED = np.array([[40, 40], [58, 40], [38, 58], [42, 76], [54, 76]], np.float32)
@@ -221,3 +222,12 @@ def test_a_tag_that_weighs_more_decides_the_draw() -> None:
     bank = bank_of([FRONTAL, FRONTAL], [[0, 3], [3, 0]])
     assert {bank.draw(s, FRONTAL, [0, 0], 1, weights=[0.2, 0.01])[0] for s in range(4)} == {0}
     assert {bank.draw(s, FRONTAL, [0, 0], 1, weights=[0.01, 0.2])[0] for s in range(4)} == {1}
+
+
+def test_other_expressions_draw_a_face_at_rest_unless_the_bank_has_them() -> None:
+    """By number a smile with teeth lies beside "other"; what talks or frowns is not to be given one."""
+    names = ("skin_tone", "expression")
+    without, within = bank_of([FRONTAL] * 3, [[3, 0], [3, 1], [3, 2]]), bank_of([FRONTAL] * 2, [[3, 0], [3, 3]])
+    assert at_rest([3, 3], names, without) == [3, 0]
+    assert at_rest([3, 3], names, within) == [3, 3]
+    assert [at_rest([None, tag], names, without)[1] for tag in (None, 0, 1, 2)] == [None, 0, 1, 2]

@@ -26,8 +26,9 @@ AGE_EDGES = (13, 30, 45, 60)
 MONK_STEPS = 10
 MIN_AGE, MAX_AGE = 3.0, 90.0
 MAX_YAW_DEG = 90.0
-RACE_TONE = (0.74, 0.36, 0.20)
-"""Tone (0 to 1) around which each ancestry of the body model lies: african, asian, caucasian."""
+RACE_TONE, RACE_TONE_SD = (0.78, 0.40, 0.30), (0.16, 0.19, 0.20)
+"""Tone (0 to 1) around which each ancestry of the body model lies, and how far it spreads: african, asian, caucasian.
+Brown skin goes with features from all over the world: South Asia, Arabia and the Americas as well as Africa."""
 MASCULINE_HAIR = ("buzz", "short", "short", "short", "side", "side", "curly", "afro", "slick", "bald", "receding")
 FEMININE_HAIR = (
     "long", "long", "long", "bob", "bob", "wavy", "wavy", "curlylong", "afro", "tied", "tied", "tied", "short", "side",
@@ -137,7 +138,7 @@ def sample_persona(seed: int, index: int) -> Persona:
     age = MIN_AGE + (MAX_AGE - MIN_AGE) * dealt(seed, 0, index)
     gender = dealt(seed, 1, index)
     feminine = bool(gender + rng.normal(0, 0.08) > 0.5)
-    closeness = np.exp(-(((np.array(RACE_TONE) - melanin) / 0.22) ** 2)) + 0.04
+    closeness = np.exp(-(((np.array(RACE_TONE) - melanin) / np.array(RACE_TONE_SD)) ** 2) / 2) + 0.04
     mixture = rng.dirichlet(0.25 * closeness / closeness.max() + 0.03)
     grown_man = not feminine and age > 19
     hair = pick(rng, FEMININE_HAIR if feminine else MASCULINE_HAIR)

@@ -90,7 +90,7 @@ CHILDLIKE = {
 }
 """Details added to heads under 12 years, fading out by 16."""
 EXPRESSION_RANGES: dict[Expression, dict[str, tuple[float, float]]] = {
-    "neutral": {"mouthSmile": (0.16, 0.28)},
+    "neutral": {"mouthSmile": (0.10, 0.18)},
     "smile": {
         "mouthSmile": (0.4, 0.85),
         "cheekSquint": (0.1, 0.4),

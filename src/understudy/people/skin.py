@@ -158,7 +158,7 @@ def wrinkle(
     """Displace the head by forehead lines, crow's feet, folds and lip creases; the darkening of the grooves, (N,)."""
     folded = body.mirrored
     x, y, z = folded.T
-    depth = float(np.clip((persona.age - 40) / 45, 0, 1) * rng.uniform(0.25, 0.7) + 0.06)
+    depth = float(np.clip((persona.age - 40) / 45, 0, 1) * rng.uniform(0.45, 1.0) + 0.06)
     front = smooth_step(0.075, 0.02, x) * smooth_step(0.752, 0.762, z) * smooth_step(0.815, 0.80, z) * (y < -0.08)
     waves = np.maximum(0, np.sin((z + 0.004 * noise(body.surface, 0.03)) * 2 * np.pi / 0.0105)) ** 3
     corner = bump(folded, (0.056, -0.125, 0.728), (0.012, 0.03, 0.014))
