@@ -300,7 +300,7 @@ class LatentDiffusionGenerator:
 def at_rest(tags: Sequence[int | None], names: Sequence[str], bank: ReferenceBank) -> list[int | None]:
     """Tags to choose a reference by, "other" expressions as a face at rest where the bank has none of them.
 
-    Neither a smile nor at rest is what talks, frowns or was not read; the bin beside it in number is a smile with teeth.
+    Neither a smile nor at rest is what talks, frowns or was not read; beside it, by number, lies a smile with teeth.
     """
     rest, other = EXPRESSIONS.index("neutral"), EXPRESSIONS.index("other")
     return [
