@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import numpy as np
+import pytest
 from numpy.typing import NDArray
 
-from understudy.generate.outline import fitted, under_hair
+from understudy.generate.outline import fitted, reach_of_sides, under_hair
+from understudy.generate.rim import REACH
 
 SIZE = 96
 POINTS = np.array([[38, 42], [58, 42], [48, 52], [40, 62], [56, 62]], np.float64)
@@ -98,3 +100,11 @@ def test_hair_falls_over_the_forehead_by_the_seed_and_over_nothing_else() -> Non
     assert first[52:60, 40:56].min() == 1
     assert (first <= shown + 1e-6).all()
     assert first[:30].sum() < shown[:30].sum()
+
+
+def test_surroundings_are_continued_far_beside_cheeks_and_jaw_and_little_over_the_forehead() -> None:
+    """Four times as far at the least, at both ears and under the chin; the forehead keeps what hair needs."""
+    reach = reach_of_sides(POINTS, (96, 96))
+    assert reach[4, 48] == pytest.approx(REACH)
+    for row, column in ((50, 4), (50, 92), (92, 48)):
+        assert reach[row, column] > 4 * REACH

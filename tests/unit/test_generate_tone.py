@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from understudy.attributes.skin_tone import measure_tone_deg, tone_bin
+from understudy.attributes.skin_tone import TONE_LAB, measure_tone_deg, tone_bin
 from understudy.color import lab
 from understudy.generate.tone import LARGEST_CHROMA, SKIN_HUE_DEG, hold_skin_hue, hold_skin_tone, toned
 from understudy.types import Attributes, Condition, Crop
@@ -102,6 +102,19 @@ def test_a_face_as_orange_as_its_hair_is_calmed() -> None:
 def test_a_reference_is_toned_into_the_bin_that_is_wanted(wanted: int) -> None:
     made = toned(face(190, 145, 120), POINTS, np.ones(5, np.float32), wanted)
     assert abs(tone_of(made) - wanted) <= (wanted == 4)  # brown lies beyond the largest change
+
+
+def test_a_reference_gets_the_red_of_its_bin_and_its_lips_no_more_than_that() -> None:
+    """a* of skin reaches the bin's; what is redder than skin moves by as much, and what is grey stays grey."""
+    picture = face(190, 150, 125)
+    picture[60:64, 44:52] = (190, 100, 95)
+    picture[0:2, 0:2] = 120
+    made = toned(picture, POINTS, np.ones(5, np.float32), 2)
+    skin, goal = lab(picture[50, 48]), TONE_LAB[2]
+    assert abs(lab(made[50, 48])[1] - goal[1]) < 1
+    rise = lab(made[62, 48])[1] - lab(picture[62, 48])[1]
+    assert abs(rise - (goal[1] - skin[1])) < 1.5
+    np.testing.assert_allclose(lab(made[0, 0])[1:], 0, atol=0.6)
 
 
 def test_a_reference_keeps_its_tone_where_none_is_wanted_or_no_keypoint_is_known() -> None:

@@ -11,8 +11,6 @@ from understudy.color import lab
 
 _RING = 0.30
 """How far around the mask skin is looked for, of the square root of its area."""
-_LARGEST_RED = 10.0
-"""Largest shift of a*."""
 _HUE_DEG, _CHROMA, _LIGHTNESS = (22.0, 72.0), (7.0, 45.0), 22.0
 """What may be skin: hue angle and chroma in CIELAB, and how far off the reference's lightness."""
 _ENOUGH = 0.04
@@ -20,7 +18,10 @@ _ENOUGH = 0.04
 _SETTLED = 0.95
 """How far what was drawn is moved to its reference's colour."""
 _LARGEST_STRETCH = 1.3
-"""Distance from the tone's pivot is scaled by no more than this, either way."""
+"""b* is scaled by no more than this, either way."""
+_LIGHTNESS_FOLLOWS = 0.4
+"""Share of that by which the lightness above the tone's pivot is scaled, too (chosen on the even half of 251 portraits,
+as is that a* stays: necks and hair are less red than the faces over them)."""
 
 
 def matched(
@@ -29,11 +30,12 @@ def matched(
     context: NDArray[np.uint8],
     mask: NDArray[np.bool_],
 ) -> NDArray[np.uint8]:
-    """A laid reference (H, W, 3) whose skin has the hue and chroma of the skin beside the mask; its tone stays.
+    """A laid reference (H, W, 3) whose skin is as yellow as the skin beside the mask.
 
     Skin tone is the policy's to carry; what is matched here is light: a render under white light looks grey beside a
-    neck in the evening sun. Lightness follows b* along the tone's angle (``measure_tone_deg``). Where no skin shows,
-    nothing changes. Known pixels alone are read.
+    neck in the evening sun. Lightness follows b* some of the way along the tone's angle (``measure_tone_deg``); all of
+    it would turn faces grey in blue or glaring light. Where no skin shows, nothing changes. Known pixels alone are
+    read.
 
     Parameters
     ----------
@@ -51,15 +53,14 @@ def matched(
     if share == 0:
         return pixels
     # chroma grows with lightness, and a neck is darker than the face over it
-    there = seen[1:] * np.sqrt(np.clip(own[0] / max(float(seen[0]), 1), 0.8, 1.25))
-    shift = share / (share + _ENOUGH) * (there - own[1:])
+    there = float(seen[2]) * np.sqrt(np.clip(own[0] / max(float(seen[0]), 1), 0.8, 1.25))
+    yellower = share / (share + _ENOUGH) * (there - float(own[2]))
     b = max(float(own[2]), 1)
-    stretch = float(np.clip((b + shift[1]) / b, 1 / _LARGEST_STRETCH, _LARGEST_STRETCH))
-    reached = (stretch - 1) * b  # as far as lightness follows, and red with it
-    red = float(shift[0]) * (reached / float(shift[1]) if abs(shift[1]) > 1 else 1)
-    value[..., 0] *= np.float32((TONE_PIVOT + (own[0] - TONE_PIVOT) * stretch) / max(float(own[0]), 1))
+    stretch = float(np.clip((b + yellower) / b, 1 / _LARGEST_STRETCH, _LARGEST_STRETCH))
+    follows = 1 + _LIGHTNESS_FOLLOWS * (stretch - 1)
+    value[..., 0] *= np.float32((TONE_PIVOT + (own[0] - TONE_PIVOT) * follows) / max(float(own[0]), 1))
     value[..., 0] = np.clip(value[..., 0], 0, 100)
-    value[..., 1:] += np.array([np.clip(red, -_LARGEST_RED, _LARGEST_RED), reached], np.float32)
+    value[..., 2] += np.float32((stretch - 1) * b)
     return np.clip(np.rint(cv2.cvtColor(value, cv2.COLOR_LAB2RGB) * 255), 0, 255).astype(np.uint8)
 
 

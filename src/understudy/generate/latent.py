@@ -29,7 +29,7 @@ from understudy.diffusion.reference import MIRRORED, ReferenceBank, bend_for, ed
 from understudy.diffusion.sampler import sample
 from understudy.errors import GenerationError, InvalidInputError, MissingWeightsError
 from understudy.generate.complexion import matched, settled
-from understudy.generate.outline import fitted, under_hair
+from understudy.generate.outline import fitted, reach_of_sides, under_hair
 from understudy.generate.rim import continued
 from understudy.generate.tone import hold_skin_hue, toned
 from understudy.runtime.onnx import CPU, open_session
@@ -293,7 +293,8 @@ class LatentDiffusionGenerator:
         if reference is not None:
             places = scale * self._places(condition)
             shown = np.pad(under_hair(edged(reference[1]), places, erased, seed), margin)
-            pixels = continued(pixels, condition.context, condition.replace_mask, shown)
+            reach = reach_of_sides(places + margin, condition.replace_mask.shape)
+            pixels = continued(pixels, condition.context, condition.replace_mask, shown, reach)
         return Generated(hold_skin_hue(pixels, condition), seed, self.n_steps)
 
 

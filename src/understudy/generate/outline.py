@@ -7,6 +7,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from understudy.color import lab
+from understudy.generate.rim import REACH
 
 _N_ANGLES = 240
 _LARGEST_STRETCH = 1.05
@@ -23,6 +24,8 @@ _SKIN_LIKE = 16.0
 """Distance in CIELAB at which surroundings count as skin to a third."""
 _RING = (0.02, 0.07)
 """What is looked at outside the mask, in shares of its radius."""
+_REACH_BESIDE = 0.15
+"""Depth to which surroundings are continued beside cheeks and jaw, of the square root of the mask's area."""
 _STRANDS = 0.075
 """How far the edge of hair over a forehead wanders, of the mask's radius."""
 
@@ -94,16 +97,34 @@ def under_hair(
     center, chin_deg = _frame(keypoints)
     random = np.random.Generator(np.random.Philox(np.random.SeedSequence([seed, 4])))
     wander = sum(_around(random.standard_normal(_N_ANGLES), width) * weight for width, weight in ((9, 2.2), (2, 1.0)))
-    y, x = np.mgrid[0 : mask.shape[0], 0 : mask.shape[1]].astype(np.float32)
-    dx, dy = x + 0.5 - center[0], y + 0.5 - center[1]
-    angle = np.degrees(np.arctan2(dy, dx)) % 360
-    from_chin = np.abs((angle - chin_deg + 180) % 360 - 180)
-    high = np.clip((from_chin - _SIDES_DEG[0]) / (_SIDES_DEG[1] - _SIDES_DEG[0]), 0, 1)
+    angle, high = _angles(center, chin_deg, mask.shape)
     length = float(np.sqrt(mask.sum() / np.pi))
     depth = cv2.distanceTransform((np.asarray(shown) > 0.5).astype(np.uint8), cv2.DIST_L2, 5)
     ragged = 0.5 + (depth / (_STRANDS * length) - 0.9 - 0.6 * _at(np.asarray(wander), angle * _N_ANGLES / 360)) * 0.6
     ragged = np.minimum(shown, np.clip(ragged, 0, 1))
     return np.asarray(shown + high * (ragged - shown), np.float32)
+
+
+def reach_of_sides(keypoints: NDArray[np.floating], shape: tuple[int, int]) -> NDArray[np.float32]:
+    """How deep surroundings are continued into a mask (H, W), as ``continued`` takes it: far beside cheeks and jaw.
+
+    There a face ends before a background, and what a small network draws between them is a soft halo of skin. Over a
+    forehead it is hair, whose edge ``under_hair`` makes.
+    """
+    center, chin_deg = _frame(keypoints)
+    _, high = _angles(center, chin_deg, shape)
+    return np.asarray(high * REACH + (1 - high) * _REACH_BESIDE, np.float32)
+
+
+def _angles(
+    center: NDArray[np.float64], chin_deg: float, shape: tuple[int, ...]
+) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """Direction of each pixel (H, W) in degrees, and how far it lies over the temples, in [0, 1]."""
+    y, x = np.mgrid[0 : shape[0], 0 : shape[1]].astype(np.float32)
+    angle = np.degrees(np.arctan2(y + 0.5 - center[1], x + 0.5 - center[0])) % 360
+    from_chin = np.abs((angle - chin_deg + 180) % 360 - 180)
+    high = np.clip((from_chin - _SIDES_DEG[0]) / (_SIDES_DEG[1] - _SIDES_DEG[0]), 0, 1)
+    return np.asarray(angle, np.float64), np.asarray(high, np.float64)
 
 
 def _frame(keypoints: NDArray[np.floating]) -> tuple[NDArray[np.float64], float]:

@@ -6,7 +6,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-_REACH = 0.035
+REACH = 0.035
 """Depth at which a mirrored pixel and what was drawn weigh alike, of the square root of the mask's area."""
 _UNLIKE = 40.0
 """Grey levels between what lies across the edge and what was drawn from which on its structure does not suit."""
@@ -15,7 +15,11 @@ _FINE = 0.03
 
 
 def continued(
-    drawn: NDArray[np.uint8], context: NDArray[np.uint8], mask: NDArray[np.bool_], shown: NDArray[np.floating]
+    drawn: NDArray[np.uint8],
+    context: NDArray[np.uint8],
+    mask: NDArray[np.bool_],
+    shown: NDArray[np.floating],
+    reach: NDArray[np.floating] | float = REACH,
 ) -> NDArray[np.uint8]:
     """Continue hair, cloth and background into the mask, where no face is shown.
 
@@ -32,13 +36,15 @@ def continued(
         What is erased of the context.
     shown : (H, W) float in [0, 1]
         How much of a pixel is the face, which stays as it was drawn.
+    reach : (H, W) float, or one
+        Depth at which colours from across the edge and drawn ones weigh alike, of the square root of the mask's area.
     """
     if not mask.any() or mask.all():
         return drawn
     length = float(np.sqrt(mask.sum()))
     mirrored, depth = _mirrored(context, mask)
     coarse = cv2.GaussianBlur(mirrored, (0, 0), _FINE * length)
-    near = np.exp2(-depth / (_REACH * length)).astype(np.float32)[..., None]
+    near = np.exp2(-depth / (reach * length)).astype(np.float32)[..., None]
     off = np.abs(coarse - cv2.GaussianBlur(drawn, (0, 0), _FINE * length)).mean(axis=-1, keepdims=True)
     alike = np.exp(-((off / _UNLIKE) ** 2))
     textured = near * mirrored + (1 - near) * (drawn + alike * (mirrored - coarse))

@@ -22,7 +22,7 @@ SKIN_HUE_DEG = (40.0, 63.0)
 """Hue angles in CIELAB that are left alone: skin (Xiao et al. 2017, doi:10.1111/srt.12295), with room for light."""
 _CAST_HUE_DEG = (-30.0, 150.0)
 LARGEST_CHROMA = 34.0
-_LARGEST_TONING = 1.8
+_LARGEST_TONING = 2.0
 LARGEST_CHROMA_RATIO = 1.5
 """Chroma likewise."""
 _N_TRIALS = 12
@@ -74,7 +74,7 @@ def toned(
 ) -> NDArray[np.uint8]:
     """A reference (S, S, 3) in the colour that skin has in the middle of a tone's bin; None leaves it as it is.
 
-    Lightness and chroma are scaled to those of ``TONE_LAB``. What is lighter than skin (eyes, teeth) keeps its share of
+    Lightness, a* and b* are scaled to those of ``TONE_LAB``. What is lighter than skin (eyes, teeth) keeps its share of
     the way to white, or less where the skin becomes lighter. Nothing of a person is read.
     """
     if wanted is None or not (visibility > 0).all():
@@ -84,17 +84,20 @@ def toned(
     if not np.isfinite(own).all():
         return pixels
     lightness = float(own[0])
-    goal, goal_a, goal_b = TONE_LAB[wanted]
-    ratio = float(np.clip(goal / lightness, 1 / _LARGEST_TONING, _LARGEST_TONING))
-    chroma = float(np.hypot(goal_a, goal_b) / max(np.hypot(own[1], own[2]), 1.0))
-    chroma = float(np.clip(chroma, 1 / LARGEST_CHROMA_RATIO, LARGEST_CHROMA_RATIO))
+    goal_l, goal_a, goal_b = TONE_LAB[wanted]
+    ratio = float(np.clip(goal_l / lightness, 1 / _LARGEST_TONING, _LARGEST_TONING))
     lab = np.asarray(cv2.cvtColor(pixels.astype(np.float32) / 255, cv2.COLOR_RGB2LAB), np.float32)
     reached = min(lightness * ratio, 98.0)
     above = reached + (lab[..., 0] - lightness) * (100 - reached) / (100 - lightness)
     lab[..., 0] = np.where(
         lab[..., 0] <= lightness, lab[..., 0] * ratio, np.minimum(above, lab[..., 0] * max(ratio, 1))
     )
-    return _scaled(lab, 1.0, chroma, pixels, np.ones(pixels.shape[:2], np.bool_))
+    for i, goal in ((1, goal_a), (2, goal_b)):
+        level = max(float(own[i]), 1.0)
+        scale = float(np.clip(goal / level, 1 / _LARGEST_TONING, _LARGEST_TONING))
+        # what is grey stays grey, and lips that are redder than skin become no redder than skin does
+        lab[..., i] = np.where(lab[..., i] <= level, lab[..., i] * scale, lab[..., i] + level * (scale - 1))
+    return _scaled(lab, 1.0, 1.0, pixels, np.ones(pixels.shape[:2], np.bool_))
 
 
 def hold_skin_hue(pixels: NDArray[np.uint8], condition: Condition) -> NDArray[np.uint8]:
