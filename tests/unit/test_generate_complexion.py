@@ -29,7 +29,7 @@ def middle(around: tuple[int, int, int]) -> NDArray[np.float64]:
 
 
 def test_a_pale_render_beside_a_warm_neck_becomes_as_yellow_and_no_redder() -> None:
-    """b* goes nine tenths of the way to the neck's, or its greatest stretch, where all of the ring is skin; a* stays."""
+    """b* goes nine tenths of the way to the neck's, or its greatest stretch, where the ring is all skin; a* stays."""
     got, neck, own = middle(WARM_SKIN), lab(np.array(WARM_SKIN)), lab(np.array(SKIN))
     assert got[2] > own[2] + 2
     assert abs(got[2] - min(neck[2], 1.3 * own[2])) < 0.1 * neck[2]
