@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from understudy.generate.outline import fitted, reach_of_sides, under_hair
-from understudy.generate.rim import REACH
+from understudy.generate.outline import around_a_face, fitted, under_hair
+from understudy.generate.rim import WHOLE
 
 SIZE = 96
 POINTS = np.array([[38, 42], [58, 42], [48, 52], [40, 62], [56, 62]], np.float64)
@@ -102,9 +102,10 @@ def test_hair_falls_over_the_forehead_by_the_seed_and_over_nothing_else() -> Non
     assert first[:30].sum() < shown[:30].sum()
 
 
-def test_surroundings_are_continued_far_beside_cheeks_and_jaw_and_little_over_the_forehead() -> None:
-    """Four times as far at the least, at both ears and under the chin; the forehead keeps what hair needs."""
-    reach = reach_of_sides(POINTS, (96, 96))
-    assert reach[4, 48] == pytest.approx(REACH)
+def test_hair_is_continued_from_a_thin_band_and_what_lies_beside_cheeks_and_jaw_from_all_of_it() -> None:
+    """Over the forehead a thirtieth of the mask's size, at both ears and under the chin no limit."""
+    reach, band = around_a_face(POINTS, (96, 96))
+    assert band[4, 48] == pytest.approx(0.03)
     for row, column in ((50, 4), (50, 92), (92, 48)):
-        assert reach[row, column] > 4 * REACH
+        assert band[row, column] == WHOLE
+    assert reach.min() >= 0.3

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from understudy.generate.rim import continued
+from understudy.generate.rim import WHOLE, continued
 
 
 def disc(size: int = 96, radius: float = 30.0) -> np.ndarray:
@@ -64,3 +64,17 @@ def test_a_mask_of_everything_or_nothing_leaves_what_was_drawn() -> None:
     drawn = stripes()
     for mask in (np.zeros((96, 96), np.bool_), np.ones((96, 96), np.bool_)):
         assert continued(drawn, drawn[::-1].copy(), mask, np.zeros((96, 96), np.float32)) is drawn
+
+
+def test_a_band_is_mirrored_back_and_forth_so_that_the_wall_behind_thin_hair_does_not_come_in() -> None:
+    """Four pixels of black hair around the mask, white behind: within a band of three all that is continued is hair."""
+    mask = np.zeros((96, 96), np.bool_)
+    mask[32:64, 32:64] = True
+    context = np.full((96, 96, 3), 255, np.uint8)
+    context[28:68, 28:68] = 0
+    context[mask] = 128
+    drawn, shown = np.full_like(context, 90), np.zeros((96, 96), np.float32)
+    length = float(np.sqrt(mask.sum()))
+    whole, thin = (continued(drawn, context, mask, shown, 10.0, band) for band in (WHOLE, 3 / length))
+    assert whole[48, 40].min() > 200
+    assert thin[46:50, 33:43].max() < 60

@@ -9,6 +9,7 @@ import pytest
 from understudy.diffusion.networks import load_references, save_references
 from understudy.diffusion.reference import (
     BENDS,
+    FAR,
     ReferenceBank,
     bend_for,
     mirrored,
@@ -20,7 +21,6 @@ from understudy.diffusion.reference import (
     warp,
 )
 from understudy.errors import InvalidInputError
-from understudy.generate.latent import at_rest
 
 FRONTAL = np.array([[40, 40], [72, 40], [56, 58], [44, 76], [68, 76]], np.float32)
 TURNED = np.array([[40, 40], [58, 40], [38, 58], [42, 76], [54, 76]], np.float32)
@@ -95,6 +95,15 @@ def test_a_reference_of_the_wanted_pose_and_tags_is_drawn() -> None:
     assert {index for index, _ in drawn} == {0, 1, 2}
     assert len(drawn) == 3
     assert bank.draw(3, TURNED) == bank.draw(3, TURNED)
+
+
+def test_no_tag_draws_a_profile_for_a_face_that_looks_ahead() -> None:
+    """A tag three bins off outweighs a turn that a warp hides, and not one that it does not."""
+    slightly = FRONTAL + np.array([[0, 0], [0, 0], [2, 0], [0, 0], [0, 0]], np.float32)
+    assert shape_distance(shape_of(FRONTAL[None])[0], shape_of(slightly[None]))[0] < FAR
+    assert shape_distance(shape_of(FRONTAL[None])[0], shape_of(TURNED[None]))[0] > 2 * FAR
+    assert bank_of([FRONTAL, slightly], [[0], [3]]).draw(7, FRONTAL, [3], n_least=1, weights=[0.3])[0] == 1
+    assert bank_of([FRONTAL, TURNED], [[0], [3]]).draw(7, FRONTAL, [3], n_least=1, weights=[0.3])[0] == 0
 
 
 def test_of_a_subject_only_the_picture_that_suits_best_is_in_the_draw() -> None:
@@ -222,12 +231,3 @@ def test_a_tag_that_weighs_more_decides_the_draw() -> None:
     bank = bank_of([FRONTAL, FRONTAL], [[0, 3], [3, 0]])
     assert {bank.draw(s, FRONTAL, [0, 0], 1, weights=[0.2, 0.01])[0] for s in range(4)} == {0}
     assert {bank.draw(s, FRONTAL, [0, 0], 1, weights=[0.01, 0.2])[0] for s in range(4)} == {1}
-
-
-def test_other_expressions_draw_a_face_at_rest_unless_the_bank_has_them() -> None:
-    """By number a smile with teeth lies beside "other"; what talks or frowns is not to be given one."""
-    names = ("skin_tone", "expression")
-    without, within = bank_of([FRONTAL] * 3, [[3, 0], [3, 1], [3, 2]]), bank_of([FRONTAL] * 2, [[3, 0], [3, 3]])
-    assert at_rest([3, 3], names, without) == [3, 0]
-    assert at_rest([3, 3], names, within) == [3, 3]
-    assert [at_rest([None, tag], names, without)[1] for tag in (None, 0, 1, 2)] == [None, 0, 1, 2]

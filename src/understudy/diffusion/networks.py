@@ -58,12 +58,25 @@ class ModelConfig:
 
     tag_weights: tuple[float, ...] = ()
     """For each of ``style_tags``, what one bin's difference counts when a reference is drawn."""
+    tag_places: tuple[tuple[float, ...], ...] = ()
+    """For each of ``style_tags`` and each of its bins, where between the bank's own tags the references lie that suit;
+    the bin itself where left out."""
+    turn_weight: float = 0.0
+    """What a difference of the head's turn counts when a reference is drawn; see ``ReferenceBank.draw``."""
     n_drawn: int = 24
     """So many subjects are in the draw of a reference."""
     bend: float = 0.0
     """How much a reference's shape is changed by the seed: standard deviation of a magnification."""
     turn: float = 1.0
     """How much further than wanted a reference is turned, since what is drawn shows less of a turn; 1 = as wanted."""
+
+    def suiting(self, wanted: Sequence[int | None]) -> list[float | None]:
+        """Where the references lie that suit some bins, in the order of ``style_tags``."""
+        places = (*self.tag_places, *[()] * len(wanted))
+        return [
+            float(of_tag[bin_]) if bin_ is not None and bin_ < len(of_tag) else bin_
+            for bin_, of_tag in zip(wanted, places, strict=False)
+        ]
 
     @property
     def condition_size(self) -> int:
@@ -107,8 +120,12 @@ def load_config(folder: Path) -> ModelConfig:
     row: dict[str, Any] = json.loads(path.read_text())
     if row.get("format") != FORMAT:
         raise InvalidInputError(f"{path} has format {row.get('format')!r}, this version reads {FORMAT}")
-    values: dict[str, Any] = {key: tuple(value) if isinstance(value, list) else value for key, value in row.items()}
-    return ModelConfig(**values)
+    return ModelConfig(**{key: _frozen(value) for key, value in row.items()})
+
+
+def _frozen(value: Any) -> Any:
+    """Lists as tuples, at any depth."""
+    return tuple(_frozen(item) for item in value) if isinstance(value, list) else value
 
 
 def save_config(folder: Path, config: ModelConfig) -> None:

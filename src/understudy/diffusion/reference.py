@@ -18,6 +18,9 @@ from understudy.errors import InvalidInputError
 
 TAG_WEIGHT = 0.03
 """What one bin's difference of a tag counts beside the distance of the keypoints' shapes."""
+FAR, FAR_STEEP = 0.11, 5.0
+"""Distance of shapes from which a picture is warped visibly, and how much more than nearer ones it counts beyond that:
+no tag makes up for a profile under a face that looks ahead."""
 _RIDGE = 0.02
 
 
@@ -64,9 +67,10 @@ class ReferenceBank:
         self,
         seed: int,
         keypoints: NDArray[np.floating] | None,
-        wanted: Sequence[int | None] = (),
+        wanted: Sequence[float | None] = (),
         n_least: int = 24,
         weights: Sequence[float] = (),
+        turn_weight: float = 0.0,
     ) -> tuple[int, bool]:
         """Number of a picture and whether to mirror it: of those that suit best, one a subject, one by the seed.
 
@@ -75,15 +79,22 @@ class ReferenceBank:
         seed : int
         keypoints : (K, 2), optional
             Where they are wanted; pictures whose keypoints have that shape suit. Without, the mean keypoints.
-        wanted : sequence of int or None
-            One value for each tag; None = anything.
+        wanted : sequence of float or None
+            One value for each tag, which may lie between bins; None = anything.
         n_least : int
             So many subjects stay in the draw, each with the picture of it that suits best.
         weights : sequence of float
             What one bin's difference of each tag counts beside the distance of shapes; ``TAG_WEIGHT`` where left out.
+        turn_weight : float
+            What a difference of ``nose_offset`` counts: a warp moves keypoints, and turns a head only half as far.
         """
-        target = shape_of((self.mean_keypoints if keypoints is None else np.asarray(keypoints))[None])[0]
+        places = np.asarray(self.mean_keypoints if keypoints is None else keypoints)
+        target = shape_of(places[None])[0]
         distance = shape_distance(target, self._shapes)  # (2, N)
+        distance = distance + FAR_STEEP * np.maximum(distance - FAR, 0)
+        if turn_weight and places.shape[-2] == len(MIRRORED):
+            offset = nose_offset(self.keypoints)
+            distance = distance + turn_weight * np.abs(np.stack([offset, -offset]) - nose_offset(places))
         counts = (*weights, *[TAG_WEIGHT] * len(self.tags.T))
         for column, value, weight in zip(self.tags.T, wanted, counts, strict=False):
             if value is not None:
@@ -166,6 +177,18 @@ def turned_further(keypoints: NDArray[np.floating], factor: float) -> NDArray[np
     across = np.array([down[1], -down[0]]) / max(float(np.hypot(*down)), 1e-6)
     points[2] += (factor - 1) * ((points[2] - eyes) @ across) * across
     return points
+
+
+def nose_offset(keypoints: NDArray[np.floating]) -> NDArray[np.float64]:
+    """How far the nose of five keypoints (..., 5, 2) lies to the right of the line between eyes and mouth, over their
+    distance: about 0.01 a degree of yaw.
+    """
+    points = np.asarray(keypoints, np.float64)
+    eyes, mouth = points[..., :2, :].mean(axis=-2), points[..., 3:5, :].mean(axis=-2)
+    down = mouth - eyes
+    off = points[..., 2, :] - (eyes + mouth) / 2
+    squares = np.maximum((down**2).sum(axis=-1), 1e-12)
+    return np.asarray((off[..., 0] * down[..., 1] - off[..., 1] * down[..., 0]) / squares)
 
 
 MIRRORED = (1, 0, 2, 4, 3)

@@ -12,7 +12,6 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from understudy.attributes.bins import EXPRESSIONS
 from understudy.diffusion.conditioning import condition_planes
 from understudy.diffusion.networks import (
     CONFIG,
@@ -25,11 +24,11 @@ from understudy.diffusion.networks import (
     pixels_from_network,
     pixels_to_network,
 )
-from understudy.diffusion.reference import MIRRORED, ReferenceBank, bend_for, edged, transfer_detail, turned_further
+from understudy.diffusion.reference import MIRRORED, bend_for, edged, transfer_detail, turned_further
 from understudy.diffusion.sampler import sample
 from understudy.errors import GenerationError, InvalidInputError, MissingWeightsError
 from understudy.generate.complexion import matched, settled
-from understudy.generate.outline import fitted, reach_of_sides, under_hair
+from understudy.generate.outline import around_a_face, fitted, under_hair
 from understudy.generate.rim import continued
 from understudy.generate.tone import hold_skin_hue, toned
 from understudy.runtime.onnx import CPU, open_session
@@ -253,9 +252,10 @@ class LatentDiffusionGenerator:
         if places is not None and len(places) == len(MIRRORED):
             places = turned_further(places, config.turn)
         chosen_by = places if condition.anchor is None else condition.anchor[: config.n_keypoints]
-        tags = [wanted.get(name) for name in config.style_tags]
-        tags = at_rest(tags, config.style_tags, self._references)
-        index, mirror = self._references.draw(seed, chosen_by, tags, config.n_drawn, config.tag_weights)
+        tags = config.suiting([wanted.get(name) for name in config.style_tags])
+        index, mirror = self._references.draw(
+            seed, chosen_by, tags, config.n_drawn, config.tag_weights, config.turn_weight
+        )
         size = config.crop_size - 2 * config.margin_px
         laid, cover = self._references.lay(index, mirror, places, size, scale, bend_for(seed, config.bend))
         goal = scale * (self._references.mean_keypoints if places is None else places)
@@ -293,21 +293,9 @@ class LatentDiffusionGenerator:
         if reference is not None:
             places = scale * self._places(condition)
             shown = np.pad(under_hair(edged(reference[1]), places, erased, seed), margin)
-            reach = reach_of_sides(places + margin, condition.replace_mask.shape)
-            pixels = continued(pixels, condition.context, condition.replace_mask, shown, reach)
+            reach, band = around_a_face(places + margin, condition.replace_mask.shape)
+            pixels = continued(pixels, condition.context, condition.replace_mask, shown, reach, band)
         return Generated(hold_skin_hue(pixels, condition), seed, self.n_steps)
-
-
-def at_rest(tags: Sequence[int | None], names: Sequence[str], bank: ReferenceBank) -> list[int | None]:
-    """Tags to choose a reference by, "other" expressions as a face at rest where the bank has none of them.
-
-    Neither a smile nor at rest is what talks, frowns or was not read; beside it, by number, lies a smile with teeth.
-    """
-    rest, other = EXPRESSIONS.index("neutral"), EXPRESSIONS.index("other")
-    return [
-        rest if name == "expression" and tag == other and not (bank.tags[:, i] == other).any() else tag
-        for i, (name, tag) in enumerate(zip(names, tags, strict=True))
-    ]
 
 
 def coarser(

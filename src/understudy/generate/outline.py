@@ -7,7 +7,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from understudy.color import lab
-from understudy.generate.rim import REACH
+from understudy.generate.rim import WHOLE
 
 _N_ANGLES = 240
 _LARGEST_STRETCH = 1.05
@@ -24,10 +24,12 @@ _SKIN_LIKE = 16.0
 """Distance in CIELAB at which surroundings count as skin to a third."""
 _RING = (0.02, 0.07)
 """What is looked at outside the mask, in shares of its radius."""
-_REACH_BESIDE = 0.15
-"""Depth to which surroundings are continued beside cheeks and jaw, of the square root of the mask's area."""
+_REACHES, _BANDS = (0.3, 0.4), (0.03, WHOLE)
+"""Over the temples and beside cheeks and jaw: see ``continued``."""
 _STRANDS = 0.075
 """How far the edge of hair over a forehead wanders, of the mask's radius."""
+_HAIRLINE, _SHARPNESS = 0.9, 2.5
+"""How deep that edge lies in the face, in ``_STRANDS``, and how steeply the face begins there."""
 
 
 def fitted(
@@ -100,20 +102,24 @@ def under_hair(
     angle, high = _angles(center, chin_deg, mask.shape)
     length = float(np.sqrt(mask.sum() / np.pi))
     depth = cv2.distanceTransform((np.asarray(shown) > 0.5).astype(np.uint8), cv2.DIST_L2, 5)
-    ragged = 0.5 + (depth / (_STRANDS * length) - 0.9 - 0.6 * _at(np.asarray(wander), angle * _N_ANGLES / 360)) * 0.6
+    hairline = _HAIRLINE + 0.6 * _at(np.asarray(wander), angle * _N_ANGLES / 360)
+    ragged = 0.5 + _SHARPNESS * (depth / (_STRANDS * length) - hairline)
     ragged = np.minimum(shown, np.clip(ragged, 0, 1))
     return np.asarray(shown + high * (ragged - shown), np.float32)
 
 
-def reach_of_sides(keypoints: NDArray[np.floating], shape: tuple[int, int]) -> NDArray[np.float32]:
-    """How deep surroundings are continued into a mask (H, W), as ``continued`` takes it: far beside cheeks and jaw.
+def around_a_face(
+    keypoints: NDArray[np.floating], shape: tuple[int, int]
+) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+    """How surroundings are continued into a mask: reach and band (H, W), as ``continued`` takes them.
 
-    There a face ends before a background, and what a small network draws between them is a soft halo of skin. Over a
-    forehead it is hair, whose edge ``under_hair`` makes.
+    Up to the face everywhere, since what a small network draws between them is a soft halo of skin. Over the forehead
+    the hair that lies at the edge is continued; beside cheeks and jaw, where ears are cut through, all that is there.
     """
     center, chin_deg = _frame(keypoints)
     _, high = _angles(center, chin_deg, shape)
-    return np.asarray(high * REACH + (1 - high) * _REACH_BESIDE, np.float32)
+    reach, band = (np.asarray(high * over + (1 - high) * beside, np.float32) for over, beside in (_REACHES, _BANDS))
+    return reach, band
 
 
 def _angles(

@@ -8,6 +8,8 @@ from numpy.typing import NDArray
 
 REACH = 0.035
 """Depth at which a mirrored pixel and what was drawn weigh alike, of the square root of the mask's area."""
+WHOLE = 10.0
+"""A band that is never left, of the same length."""
 _UNLIKE = 40.0
 """Grey levels between what lies across the edge and what was drawn from which on its structure does not suit."""
 _FINE = 0.03
@@ -20,6 +22,7 @@ def continued(
     mask: NDArray[np.bool_],
     shown: NDArray[np.floating],
     reach: NDArray[np.floating] | float = REACH,
+    band: NDArray[np.floating] | float = WHOLE,
 ) -> NDArray[np.uint8]:
     """Continue hair, cloth and background into the mask, where no face is shown.
 
@@ -38,11 +41,14 @@ def continued(
         How much of a pixel is the face, which stays as it was drawn.
     reach : (H, W) float, or one
         Depth at which colours from across the edge and drawn ones weigh alike, of the square root of the mask's area.
+    band : (H, W) float, or one
+        How far outside the edge pixels are taken from, likewise: deeper in, the band is mirrored back and forth, since
+        behind thin hair lies a wall.
     """
     if not mask.any() or mask.all():
         return drawn
     length = float(np.sqrt(mask.sum()))
-    mirrored, depth = _mirrored(context, mask)
+    mirrored, depth = _mirrored(context, mask, band * length)
     coarse = cv2.GaussianBlur(mirrored, (0, 0), _FINE * length)
     near = np.exp2(-depth / (reach * length)).astype(np.float32)[..., None]
     off = np.abs(coarse - cv2.GaussianBlur(drawn, (0, 0), _FINE * length)).mean(axis=-1, keepdims=True)
@@ -53,7 +59,9 @@ def continued(
     return np.asarray(np.clip(np.rint(mixed), 0, 255), np.uint8)
 
 
-def _mirrored(context: NDArray[np.uint8], mask: NDArray[np.bool_]) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+def _mirrored(
+    context: NDArray[np.uint8], mask: NDArray[np.bool_], band_px: NDArray[np.floating] | float
+) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
     """The context with its erased pixels taken from across the mask's edge (H, W, 3), and their depth in px (H, W)."""
     erased = mask.astype(np.uint8)
     _, labels = cv2.distanceTransformWithLabels(erased, cv2.DIST_L2, 5, labelType=cv2.DIST_LABEL_PIXEL)
@@ -66,7 +74,8 @@ def _mirrored(context: NDArray[np.uint8], mask: NDArray[np.bool_]) -> tuple[NDAr
     signed = cv2.GaussianBlur(depth - cv2.distanceTransform(1 - erased, cv2.DIST_L2, cv2.DIST_MASK_PRECISE), (0, 0), 2)
     down, right = np.gradient(signed)
     slope = np.maximum(np.hypot(down, right), 0.3)
-    away = (-2 * signed / slope**2).astype(np.float32)
+    folded = band_px - np.abs(np.mod(signed, 2 * band_px) - band_px)
+    away = (-(signed + folded) / slope**2).astype(np.float32)
     y, x = np.mgrid[0 : mask.shape[0], 0 : mask.shape[1]].astype(np.float32)
     source_x, source_y = x + away * right, y + away * down
     across = cv2.remap(known, source_x, source_y, cv2.INTER_LINEAR, borderMode=cv2.BORDER_REFLECT_101)

@@ -98,7 +98,7 @@ EXPRESSION_RANGES: dict[Expression, dict[str, tuple[float, float]]] = {
         "mouthDimple": (0, 0.3),
     },
     "broad_smile": {
-        "mouthSmile": (0.65, 0.95),
+        "mouthSmile": (0.42, 0.72),
         "jawOpen": (0.06, 0.12),
         "mouthUpperUp": (0.75, 1.0),
         "mouthLowerDown": (0.35, 0.6),
