@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+from pathlib import Path
+
 import cv2
 import numpy as np
 import pytest
 
-from understudy.diffusion.networks import load_references, save_references
+from understudy.diffusion.networks import load_config, load_references, save_references
 from understudy.diffusion.reference import (
     BENDS,
     FAR,
@@ -14,6 +17,7 @@ from understudy.diffusion.reference import (
     bend_for,
     mirrored,
     mirrored_shape,
+    nose_offset,
     shape_distance,
     shape_of,
     transfer_detail,
@@ -22,6 +26,7 @@ from understudy.diffusion.reference import (
 )
 from understudy.errors import InvalidInputError
 
+FACE_MODEL = Path(__file__).resolve().parents[2] / "models" / "understudy-face-128"
 FRONTAL = np.array([[40, 40], [72, 40], [56, 58], [44, 76], [68, 76]], np.float32)
 TURNED = np.array([[40, 40], [58, 40], [38, 58], [42, 76], [54, 76]], np.float32)
 
@@ -231,3 +236,23 @@ def test_a_tag_that_weighs_more_decides_the_draw() -> None:
     bank = bank_of([FRONTAL, FRONTAL], [[0, 3], [3, 0]])
     assert {bank.draw(s, FRONTAL, [0, 0], 1, weights=[0.2, 0.01])[0] for s in range(4)} == {0}
     assert {bank.draw(s, FRONTAL, [0, 0], 1, weights=[0.01, 0.2])[0] for s in range(4)} == {1}
+
+
+def test_a_head_that_is_turned_as_far_is_drawn_before_one_of_the_nearer_shape() -> None:
+    """Nose offsets of 0 and 8 px over 36: a weight of the turn decides, and a mirror image counts as turned back."""
+    assert nose_offset(FRONTAL) == pytest.approx(0)
+    turned = FRONTAL + np.array([[0, 0], [0, 0], [-8, 0], [0, 0], [0, 0]], np.float32)
+    wide = FRONTAL + np.array([[-12, 0], [12, 0], [-8, 0], [-8, 0], [8, 0]], np.float32)
+    assert nose_offset(turned) == pytest.approx(-8 / 36)
+    assert nose_offset(mirrored(dotted(turned), turned, np.zeros(5))[1]) == pytest.approx(8 / 36)
+    bank = bank_of([FRONTAL, wide], [[0], [0]])
+    assert bank.draw(7, turned, n_least=1)[0] == 0
+    assert bank.draw(7, turned, n_least=1, turn_weight=9.0) == (1, False)
+    assert bank.draw(7, mirrored(dotted(turned), turned, np.zeros(5))[1], n_least=1, turn_weight=9.0) == (1, True)
+
+
+def test_places_of_tags_lie_between_bins_and_are_the_bins_where_left_out() -> None:
+    """The second tag has no places, the third one fewer than bins."""
+    config = replace(load_config(FACE_MODEL), tag_places=((0.0, 0.5, 1.7), (), (0.0,)))
+    assert config.suiting([2, 2, 0, 1]) == [1.7, 2, 0.0, 1]
+    assert config.suiting([None, 0, 3]) == [None, 0, 3]
