@@ -7,6 +7,9 @@ says, spread over the turn of the head, and with ``:0,4`` only if its age group 
 heads that were chosen, one a line, as labels call their subject. The tags are what was rendered, but for the age group,
 which is half what the attribute probe reads. Keypoints are read by the default detector, as those of the faces that are
 replaced are: they differ from the mesh's by several degrees of yaw, and from head to head.
+
+With ``--keep FILE=1,2`` heads of the model's present bank that FILE names stay beside the new ones, with their pictures
+of these expressions, as they are; MODEL/heads.txt says which head is which, and is written anew.
 """
 
 from __future__ import annotations
@@ -116,12 +119,58 @@ def perceived_groups(
     return np.asarray(groups[np.searchsorted(subjects, bank.subjects)], np.int64)
 
 
+def kept_of(
+    bank: ReferenceBank, names: Sequence[str], keep: frozenset[str], expression: int, expressions: frozenset[int]
+) -> tuple[ReferenceBank, list[str]]:
+    """The part of a bank that shows some heads with some expressions, and these heads' names.
+
+    Parameters
+    ----------
+    bank : ReferenceBank
+    names : sequence of str
+        Of its subjects, in the order of their numbers.
+    keep : set of str
+    expression : int
+        Column of the tags that says which.
+    expressions : set of int
+    """
+    wanted = np.array([names[subject] in keep for subject in bank.subjects])
+    rows = np.flatnonzero(wanted & np.isin(bank.tags[:, expression], sorted(expressions)))
+    starts = np.concatenate([[0], bank.ends[:-1]])
+    files = [bank.files[starts[row] : bank.ends[row]] for row in rows]
+    left, subjects = np.unique(bank.subjects[rows], return_inverse=True)
+    part = replace(
+        bank,
+        files=np.concatenate(files),
+        ends=np.cumsum([len(file) for file in files]).astype(np.int64),
+        keypoints=bank.keypoints[rows],
+        ellipses=bank.ellipses[rows],
+        tags=bank.tags[rows],
+        subjects=subjects.astype(np.int64),
+    )
+    return part, [names[subject] for subject in left]
+
+
+def joined(first: ReferenceBank, second: ReferenceBank) -> ReferenceBank:
+    """Two banks as one, the subjects of the first one first."""
+    return replace(
+        first,
+        files=np.concatenate([first.files, second.files]),
+        ends=np.concatenate([first.ends, first.ends[-1] + second.ends]),
+        keypoints=np.concatenate([first.keypoints, second.keypoints]),
+        ellipses=np.concatenate([first.ellipses, second.ellipses]),
+        tags=np.concatenate([first.tags, second.tags]),
+        subjects=np.concatenate([first.subjects, first.subjects.max() + 1 + second.subjects]),
+    )
+
+
 def main() -> None:
     """Write the bank."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("model", type=Path, help="its config.json and present bank say the tags and the mean keypoints")
     parser.add_argument("heads", type=Path)
     parser.add_argument("sources", nargs="+", type=Source.read)
+    parser.add_argument("--keep", metavar="FILE=EXPRESSIONS", help="heads of the present bank that stay")
     args = parser.parse_args()
     config, before = load_config(args.model), load_references(args.model)
     if before is None:
@@ -148,8 +197,16 @@ def main() -> None:
     rendered = np.array([ages[record.subject] for record in chosen])
     tags[:, keys.index("age_group")] = perceived_groups(bank, keys.index("expression"), faces, rendered)
     bank = replace(bank, keypoints=faces.keypoints, tags=tags)
-    save_references(args.model, bank)
     print(f"keypoints read in {faces.found.sum()} of {len(bank)}")
+    names = list(dict.fromkeys(record.subject for record in chosen))
+    if args.keep is not None:
+        file, _, codes = args.keep.rpartition("=")
+        old, keep = (frozenset(Path(path).read_text().split()) for path in (args.model / "heads.txt", file))
+        stay = kept_of(before, sorted(old), keep, keys.index("expression"), frozenset(map(int, codes.split(","))))
+        bank, names = joined(stay[0], bank), stay[1] + names
+        print(f"{args.model}: {len(stay[0])} references of {len(stay[1])} heads stay")
+    save_references(args.model, bank)
+    (args.model / "heads.txt").write_text("".join(f"{name}\n" for name in names))
     print(f"{len(bank)} references of {len(set(bank.subjects.tolist()))} heads, {len(bank.files) / 1e6:.2f} MB")
     for name, column in zip(keys, bank.tags.T, strict=True):
         values, counts = np.unique(column, return_counts=True)

@@ -11,6 +11,7 @@ import cv2
 import numpy as np
 import pytest
 
+from understudy.diffusion.reference import ReferenceBank
 from understudy.people.references import SOFT_LIGHT, dulled, rejection, soft_light
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -80,3 +81,30 @@ def test_light_that_was_mixed_before_rendering_is_taken_as_it_is_and_groups_are_
     groups = {"alpha": np.zeros((2, 2)), "ambient": np.full((2, 2, 3), 2.0), "key": np.full((2, 2, 3), 4.0)}
     expected = 2 * SOFT_LIGHT["ambient"] + 4 * SOFT_LIGHT["key"]
     np.testing.assert_allclose(soft_light(groups), np.full((2, 2, 3), expected))
+
+
+def test_heads_of_an_old_bank_stay_with_some_expressions_beside_new_ones(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Of three heads with two pictures each, the last one's smile stays; every picture is the same after joining."""
+    monkeypatch.syspath_prepend(str(ROOT / "scripts"))
+    script = runpy.run_path(str(ROOT / "scripts" / "choose_references.py"))
+    files = [
+        cv2.imencode(".webp", np.full((16, 16, 4), (i * 30, 90, 200, 255), np.uint8), [64, 101])[1].ravel()
+        for i in range(6)
+    ]
+    bank = ReferenceBank(
+        files=np.concatenate(files),
+        ends=np.cumsum([len(file) for file in files]),
+        keypoints=np.arange(60, dtype=np.float32).reshape(6, 5, 2),
+        ellipses=np.zeros((6, 5), np.float32),
+        tags=np.array([[0, 0], [0, 2]] * 3),
+        mean_keypoints=np.zeros((5, 2), np.float32),
+        subjects=np.repeat(np.arange(3), 2),
+    )
+    part, names = script["kept_of"](bank, ["a", "b", "c"], frozenset({"c"}), 1, frozenset({1, 2}))
+    assert (names, len(part)) == (["c"], 1)
+    np.testing.assert_array_equal(part.picture(0), bank.picture(5))
+    whole = script["joined"](part, bank)
+    assert whole.subjects.tolist() == [0, 1, 1, 2, 2, 3, 3]
+    for i in range(6):
+        np.testing.assert_array_equal(whole.picture(i + 1), bank.picture(i))
+        np.testing.assert_array_equal(whole.keypoints[i + 1], bank.keypoints[i])
