@@ -60,7 +60,7 @@ def matched(
     follows = 1 + _LIGHTNESS_FOLLOWS * (stretch - 1)
     value[..., 0] *= np.float32((TONE_PIVOT + (own[0] - TONE_PIVOT) * follows) / max(float(own[0]), 1))
     value[..., 0] = np.clip(value[..., 0], 0, 100)
-    value[..., 2] += np.float32((stretch - 1) * b)
+    value[..., 2] *= np.float32(stretch)
     return np.clip(np.rint(cv2.cvtColor(value, cv2.COLOR_LAB2RGB) * 255), 0, 255).astype(np.uint8)
 
 

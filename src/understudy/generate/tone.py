@@ -23,6 +23,8 @@ SKIN_HUE_DEG = (40.0, 63.0)
 _CAST_HUE_DEG = (-30.0, 150.0)
 LARGEST_CHROMA = 34.0
 _LARGEST_TONING = 2.0
+_TINT = 0.25
+"""Share of the skin's chroma that what is grey in a reference takes on."""
 LARGEST_CHROMA_RATIO = 1.5
 """Chroma likewise."""
 _N_TRIALS = 12
@@ -95,8 +97,12 @@ def toned(
     for i, goal in ((1, goal_a), (2, goal_b)):
         level = max(float(own[i]), 1.0)
         scale = float(np.clip(goal / level, 1 / _LARGEST_TONING, _LARGEST_TONING))
-        # what is grey stays grey, and lips that are redder than skin become no redder than skin does
-        lab[..., i] = np.where(lab[..., i] <= level, lab[..., i] * scale, lab[..., i] + level * (scale - 1))
+        # lips that are redder than skin become no redder than skin does, green eyes no greener, and teeth and the white
+        # of eyes, which are grey under a white light, get some of the colour of everything around them
+        below = lab[..., i] * np.where(lab[..., i] > 0, scale, 1) + _TINT * goal * np.clip(
+            1 - lab[..., i] / level, 0, 1
+        )
+        lab[..., i] = np.where(lab[..., i] <= level, below, lab[..., i] + level * (scale - 1))
     return _scaled(lab, 1.0, 1.0, pixels, np.ones(pixels.shape[:2], np.bool_))
 
 
