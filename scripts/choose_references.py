@@ -30,6 +30,7 @@ from understudy.attributes.head_pose import estimate_yaw_deg
 from understudy.attributes.probe import AttributeProbe
 from understudy.diffusion.networks import load_config, load_references, save_references
 from understudy.diffusion.reference import ReferenceBank
+from understudy.errors import InvalidInputError
 from understudy.people.references import LABELS
 from understudy.train.bank import reference_bank
 from understudy.train.records import Record, load_records
@@ -133,7 +134,14 @@ def kept_of(
     expression : int
         Column of the tags that says which.
     expressions : set of int
+
+    Raises
+    ------
+    InvalidInputError
+        There is not one name for each subject.
     """
+    if len(names) != bank.subjects.max() + 1:
+        raise InvalidInputError(f"{len(names)} names for the {bank.subjects.max() + 1} subjects of a bank")
     wanted = np.array([names[subject] in keep for subject in bank.subjects])
     rows = np.flatnonzero(wanted & np.isin(bank.tags[:, expression], sorted(expressions)))
     starts = np.concatenate([[0], bank.ends[:-1]])
@@ -201,8 +209,11 @@ def main() -> None:
     names = list(dict.fromkeys(record.subject for record in chosen))
     if args.keep is not None:
         file, _, codes = args.keep.rpartition("=")
-        old, keep = (frozenset(Path(path).read_text().split()) for path in (args.model / "heads.txt", file))
-        stay = kept_of(before, sorted(old), keep, keys.index("expression"), frozenset(map(int, codes.split(","))))
+        old, keep = (Path(path).read_text().split() for path in (args.model / "heads.txt", file))
+        if wrong := sorted({*keep} - {*old} | {*keep} & {*names}):
+            raise SystemExit(f"{file} names heads that the present bank has not, or that are new ones too: {wrong[:5]}")
+        expressions = frozenset(map(int, codes.split(",")))
+        stay = kept_of(before, old, frozenset(keep), keys.index("expression"), expressions)
         bank, names = joined(stay[0], bank), stay[1] + names
         print(f"{args.model}: {len(stay[0])} references of {len(stay[1])} heads stay")
     save_references(args.model, bank)

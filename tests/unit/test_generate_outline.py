@@ -108,4 +108,12 @@ def test_hair_is_continued_from_a_thin_band_and_what_lies_beside_cheeks_and_jaw_
     assert band[4, 48] == pytest.approx(0.03)
     for row, column in ((50, 4), (50, 92), (92, 48)):
         assert band[row, column] == WHOLE
-    assert reach.min() >= 0.3
+    assert (reach[4, 48], reach[50, 4], reach[92, 48]) == pytest.approx((0.3, 0.4, 0.4))
+
+
+def test_reach_and_band_change_slowly_from_the_temples_to_the_ears() -> None:
+    """Nowhere by more than a tenth within one degree, so that no seam shows."""
+    y, x = 52 + 40 * np.sin(np.radians(np.arange(360))), 48 + 40 * np.cos(np.radians(np.arange(360)))
+    for values in around_a_face(10 * POINTS, (960, 960)):
+        ring = values[(10 * y).astype(int), (10 * x).astype(int)]
+        assert np.abs(np.diff(np.log(ring))).max() < 0.25

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import numpy as np
+import pytest
 
-from understudy.generate.rim import WHOLE, continued
+from understudy.generate.outline import around_a_face
+from understudy.generate.rim import REACH, WHOLE, continued
 
 
 def disc(size: int = 96, radius: float = 30.0) -> np.ndarray:
@@ -38,16 +40,27 @@ def test_deep_inside_the_colour_is_the_drawn_one_and_only_fine_structure_is_take
     assert made[19, 48, 0] > 150
 
 
-def test_no_erased_pixel_changes_anything() -> None:
-    """Whatever stands under the mask of the context, the result is the same to the byte."""
+@pytest.mark.parametrize("around", ["a body", "a face"])
+@pytest.mark.parametrize("shape", ["disc", "comb", "half", "known dot"])
+def test_no_erased_pixel_changes_anything(shape: str, around: str) -> None:
+    """Whatever stands under the mask of the context, the result is the same to the byte, for masks of any form."""
     rng = np.random.default_rng(5)
     mask, context = disc(), stripes()
+    if shape == "comb":
+        mask[:, np.arange(96) % 7 < 2] = True
+    elif shape == "half":
+        mask[:48] = True
+    elif shape == "known dot":
+        mask[:] = True
+        mask[3, 90] = False
+    points = np.array([[38, 42], [58, 42], [48, 52], [40, 62], [56, 62]], np.float64)
+    maps = around_a_face(points, mask.shape) if around == "a face" else (REACH, WHOLE)
     drawn = rng.integers(0, 256, (96, 96, 3)).astype(np.uint8)
     shown = np.zeros((96, 96), np.float32)
     results = []
     for value in (0, 255):
         context[mask] = value
-        results.append(continued(drawn, context, mask, shown))
+        results.append(continued(drawn, context, mask, shown, *maps))
     np.testing.assert_array_equal(*results)
 
 
@@ -78,3 +91,15 @@ def test_a_band_is_mirrored_back_and_forth_so_that_the_wall_behind_thin_hair_doe
     whole, thin = (continued(drawn, context, mask, shown, 10.0, band) for band in (WHOLE, 3 / length))
     assert whole[48, 40].min() > 200
     assert thin[46:50, 33:43].max() < 60
+
+
+def test_the_band_of_a_body_is_never_folded() -> None:
+    """On a mask with thin limbs and corners a band as wide as any mask and one far wider give the same bytes."""
+    mask = np.zeros((96, 96), np.bool_)
+    mask[10:86, 40:56], mask[30:36, 5:91], mask[60:90, 20:26] = True, True, True
+    rng = np.random.default_rng(3)
+    context, drawn = (rng.integers(0, 256, (96, 96, 3)).astype(np.uint8) for _ in range(2))
+    shown = np.zeros((96, 96), np.float32)
+    first, again, wide = (continued(drawn, context, mask, shown, REACH, band) for band in (WHOLE, WHOLE, 50.0))
+    np.testing.assert_array_equal(first, again)
+    np.testing.assert_array_equal(first, wide)

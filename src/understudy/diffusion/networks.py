@@ -74,7 +74,7 @@ class ModelConfig:
         """Where the references lie that suit some bins, in the order of ``style_tags``."""
         places = (*self.tag_places, *[()] * len(wanted))
         return [
-            float(of_tag[bin_]) if bin_ is not None and bin_ < len(of_tag) else bin_
+            float(of_tag[bin_]) if bin_ is not None and 0 <= bin_ < len(of_tag) else bin_
             for bin_, of_tag in zip(wanted, places, strict=False)
         ]
 

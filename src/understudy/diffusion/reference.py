@@ -19,8 +19,8 @@ from understudy.errors import InvalidInputError
 TAG_WEIGHT = 0.03
 """What one bin's difference of a tag counts beside the distance of the keypoints' shapes."""
 FAR, FAR_STEEP = 0.11, 5.0
-"""Distance of shapes from which a picture is warped visibly, and how much more than nearer ones it counts beyond that:
-no tag makes up for a profile under a face that looks ahead."""
+"""Distance of shapes from which a picture is warped visibly, and how many times the excess counts beside it: one tag or
+two do not make up for a profile under a face that looks ahead."""
 _RIDGE = 0.02
 
 

@@ -30,12 +30,12 @@ def matched(
     context: NDArray[np.uint8],
     mask: NDArray[np.bool_],
 ) -> NDArray[np.uint8]:
-    """A laid reference (H, W, 3) whose skin is as yellow as the skin beside the mask.
+    """A laid reference (H, W, 3) whose skin comes near the yellow of the skin beside the mask.
 
     Skin tone is the policy's to carry; what is matched here is light: a render under white light looks grey beside a
     neck in the evening sun. Lightness follows b* some of the way along the tone's angle (``measure_tone_deg``); all of
-    it would turn faces grey in blue or glaring light. Where no skin shows, nothing changes. Known pixels alone are
-    read.
+    it would turn faces grey in blue or glaring light. The less skin shows, the less is changed; where none does,
+    nothing. Known pixels alone are read.
 
     Parameters
     ----------

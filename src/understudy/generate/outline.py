@@ -113,12 +113,12 @@ def around_a_face(
 ) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
     """How surroundings are continued into a mask: reach and band (H, W), as ``continued`` takes them.
 
-    Up to the face everywhere, since what a small network draws between them is a soft halo of skin. Over the forehead
-    the hair that lies at the edge is continued; beside cheeks and jaw, where ears are cut through, all that is there.
+    Nearly up to the face, since what a small network draws between them is a soft halo of skin. Over the forehead the
+    hair that lies at the edge is continued; beside cheeks and jaw, where ears are cut through, all that is there.
     """
     center, chin_deg = _frame(keypoints)
     _, high = _angles(center, chin_deg, shape)
-    reach, band = (np.asarray(high * over + (1 - high) * beside, np.float32) for over, beside in (_REACHES, _BANDS))
+    reach, band = (np.asarray(over**high * beside ** (1 - high), np.float32) for over, beside in (_REACHES, _BANDS))
     return reach, band
 
 

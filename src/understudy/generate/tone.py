@@ -22,11 +22,12 @@ SKIN_HUE_DEG = (40.0, 63.0)
 """Hue angles in CIELAB that are left alone: skin (Xiao et al. 2017, doi:10.1111/srt.12295), with room for light."""
 _CAST_HUE_DEG = (-30.0, 150.0)
 LARGEST_CHROMA = 34.0
-_LARGEST_TONING = 2.0
-_TINT = 0.25
-"""Share of the skin's chroma that what is grey in a reference takes on."""
 LARGEST_CHROMA_RATIO = 1.5
 """Chroma likewise."""
+_LARGEST_TONING = 2.0
+"""Lightness, a* and b* of a reference likewise."""
+_TINT = 0.25
+"""Share of the skin's a* and b* that what is grey in a reference takes on."""
 _N_TRIALS = 12
 _FARTHEST = 1.8  # of the way to the bin: scaling is not turning, where a face is not of one colour
 _OWN = 0.32
@@ -77,7 +78,8 @@ def toned(
     """A reference (S, S, 3) in the colour that skin has in the middle of a tone's bin; None leaves it as it is.
 
     Lightness, a* and b* are scaled to those of ``TONE_LAB``. What is lighter than skin (eyes, teeth) keeps its share of
-    the way to white, or less where the skin becomes lighter. Nothing of a person is read.
+    the way to white, or less where the skin becomes lighter, and some of the skin's a* and b*. Nothing of a person is
+    read.
     """
     if wanted is None or not (visibility > 0).all():
         return pixels
@@ -99,9 +101,8 @@ def toned(
         scale = float(np.clip(goal / level, 1 / _LARGEST_TONING, _LARGEST_TONING))
         # lips that are redder than skin become no redder than skin does, green eyes no greener, and teeth and the white
         # of eyes, which are grey under a white light, get some of the colour of everything around them
-        below = lab[..., i] * np.where(lab[..., i] > 0, scale, 1) + _TINT * goal * np.clip(
-            1 - lab[..., i] / level, 0, 1
-        )
+        grey = np.clip(1 - lab[..., i] / level, 0, 1)
+        below = lab[..., i] * np.where(lab[..., i] > 0, scale, 1) + _TINT * level * scale * grey
         lab[..., i] = np.where(lab[..., i] <= level, below, lab[..., i] + level * (scale - 1))
     return _scaled(lab, 1.0, 1.0, pixels, np.ones(pixels.shape[:2], np.bool_))
 
