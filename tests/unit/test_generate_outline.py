@@ -11,7 +11,7 @@ from understudy.generate.rim import WHOLE
 
 SIZE = 96
 POINTS = np.array([[38, 42], [58, 42], [48, 52], [40, 62], [56, 62]], np.float64)
-SKIN, WALL = (200, 150, 120), (60, 90, 160)
+SKIN, WALL, HAIR = (200, 150, 120), (60, 90, 160), (30, 20, 16)
 
 
 def disc(radius: float) -> NDArray[np.bool_]:
@@ -93,7 +93,8 @@ def test_hair_falls_over_the_forehead_by_the_seed_and_over_nothing_else() -> Non
     """Below the temples the face is whole; above them its edge is another one for each seed, and repeats."""
     mask = disc(36)
     shown = disc(34).astype(np.float32)
-    first, again, other = (under_hair(shown, POINTS, mask, seed) for seed in (1, 1, 2))
+    context, _ = scene(HAIR)
+    first, again, other = (under_hair(shown, POINTS, context, mask, seed) for seed in (1, 1, 2))
     np.testing.assert_array_equal(first, again)
     assert (first[:40] != other[:40]).any()
     np.testing.assert_allclose(first[60:], shown[60:], atol=1e-6)
@@ -117,3 +118,18 @@ def test_reach_and_band_change_slowly_from_the_temples_to_the_ears() -> None:
     for values in around_a_face(10 * POINTS, (960, 960)):
         ring = values[(10 * y).astype(int), (10 * x).astype(int)]
         assert np.abs(np.diff(np.log(ring))).max() < 0.25
+
+
+def test_before_a_plain_wall_a_head_is_bald_and_under_what_has_texture_it_has_a_hairline() -> None:
+    """A wall of one colour, the same with stripes as fine as hair, and a dark one: black hair."""
+    mask, shown = disc(36), disc(34).astype(np.float32)
+    plain, _ = scene(WALL)
+    striped = plain.copy()
+    striped[:, ::2] //= 2
+    striped[mask] = 128
+    bald, hairy, black = (
+        under_hair(shown, POINTS, context, mask, 1)[:30].sum() for context in (plain, striped, scene(HAIR)[0])
+    )
+    assert bald > 0.97 * shown[:30].sum()
+    assert hairy < 0.9 * shown[:30].sum()
+    assert black < 0.9 * shown[:30].sum()

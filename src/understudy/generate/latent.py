@@ -292,7 +292,7 @@ class LatentDiffusionGenerator:
         pixels = np.where(drawn[..., None], made, condition.context)
         if reference is not None:
             places = scale * self._places(condition)
-            shown = np.pad(under_hair(edged(reference[1]), places, erased, seed), margin)
+            shown = np.pad(under_hair(edged(reference[1]), places, known, erased, seed), margin)
             reach, band = around_a_face(places + margin, condition.replace_mask.shape)
             pixels = continued(pixels, condition.context, condition.replace_mask, shown, reach, band)
         return Generated(hold_skin_hue(pixels, condition), seed, self.n_steps)

@@ -22,8 +22,10 @@ _JAW_DEG, _JAW = (25.0, 75.0), 0.3
 """A mask is fuller than a jaw: at the chin only this share of the way is gone, from the second angle on all of it."""
 _SKIN_LIKE = 16.0
 """Distance in CIELAB at which surroundings count as skin to a third."""
-_RING = (0.02, 0.07)
+_RING, _FAR_RING = (0.02, 0.07), (0.12, 0.24)
 """What is looked at outside the mask, in shares of its radius."""
+_WALL_LIKE, _WALL_ROUGH, _BLACK = 9.0, 5.0, 25.0
+"""Distance in CIELAB and spread of lightness at which what lies there counts as a wall to a third; how light it is."""
 _REACHES, _BANDS = (0.3, 0.4), (0.03, WHOLE)
 """Over the temples and beside cheeks and jaw: see ``continued``."""
 _STRANDS = 0.075
@@ -88,11 +90,15 @@ def fitted(
 
 
 def under_hair(
-    shown: NDArray[np.floating], keypoints: NDArray[np.floating], mask: NDArray[np.bool_], seed: int
+    shown: NDArray[np.floating],
+    keypoints: NDArray[np.floating],
+    context: NDArray[np.uint8],
+    mask: NDArray[np.bool_],
+    seed: int,
 ) -> NDArray[np.float32]:
     """How much of each pixel is the face (H, W), with an edge that wanders strand by strand over the forehead.
 
-    Below the temples nothing changes.
+    Below the temples nothing changes, nor where a plain wall lies across the mask's edge: there the head is bald.
     """
     if not mask.any():
         return np.asarray(shown, np.float32)
@@ -105,6 +111,8 @@ def under_hair(
     hairline = _HAIRLINE + 0.6 * _at(np.asarray(wander), angle * _N_ANGLES / 360)
     ragged = 0.5 + _SHARPNESS * (depth / (_STRANDS * length) - hairline)
     ragged = np.minimum(shown, np.clip(ragged, 0, 1))
+    edge = _extent(mask, center, float(max(mask.shape)))
+    high = high * (1 - _at(_wall_outside(context, mask, center, edge), angle * _N_ANGLES / 360))
     return np.asarray(shown + high * (ragged - shown), np.float32)
 
 
@@ -170,12 +178,34 @@ def _skin_outside(
     """For each ray how much what lies across the mask's edge looks like the reference's skin, in [0, 1]."""
     skin = np.median(lab(pixels[cover]), axis=0)
     rays = _polar(np.dstack([context, (~mask) * 255.0]), center, float(max(mask.shape)))
-    steps = np.linspace(*_RING, 5)[None] * edge[:, None] + edge[:, None]
-    at = np.clip(steps.round().astype(int), 0, rays.shape[1] - 1)
-    seen = np.take_along_axis(rays, at[..., None], axis=1)  # (angles, 5, 4)
+    seen = _beyond(rays, edge, _RING)  # (angles, 5, 4)
     off = np.linalg.norm((lab(seen[..., :3].astype(np.uint8).reshape(-1, 3)) - skin) * [0.6, 1, 1], axis=1)
     alike = np.exp(-((off.reshape(seen.shape[:2]) / _SKIN_LIKE) ** 2)) * (seen[..., 3] > 254.9)
     return np.asarray(np.clip(2 * _around(alike.mean(axis=1), 6) - 0.3, 0, 1))
+
+
+def _wall_outside(
+    context: NDArray[np.uint8], mask: NDArray[np.bool_], center: NDArray[np.float64], edge: NDArray[np.float64]
+) -> NDArray[np.float64]:
+    """For each ray how much what lies across the mask's edge looks like a wall and not like hair, in [0, 1].
+
+    A wall has the same colour farther out, and little texture; black hair has little texture, too.
+    """
+    value = lab(context.reshape(-1, 3)).reshape(*mask.shape, 3)
+    rays = _polar(np.dstack([value, (~mask) * 255.0]), center, float(max(mask.shape)))
+    near, far = (_beyond(rays, edge, reach) for reach in (_RING, _FAR_RING))
+    off = np.linalg.norm(near[..., :3].mean(axis=1) - far[..., :3].mean(axis=1), axis=-1)
+    rough = np.concatenate([near, far], axis=1)[..., 0].std(axis=1)
+    known = (near[..., 3] > 254.9).all(axis=1) & (far[..., 3] > 254.9).all(axis=1)
+    alike = np.exp(-((off / _WALL_LIKE) ** 2) - (rough / _WALL_ROUGH) ** 2)
+    return np.asarray(np.clip(2 * _around(alike * known * (near[..., 0].mean(axis=1) > _BLACK), 6) - 0.5, 0, 1))
+
+
+def _beyond(rays: NDArray[np.float32], edge: NDArray[np.float64], reach: tuple[float, float]) -> NDArray[np.float32]:
+    """Five samples of each ray (angles, 5, ...) outside the mask, between two shares of its radius there."""
+    steps = (1 + np.linspace(*reach, 5)[None]) * edge[:, None]
+    at = np.clip(steps.round().astype(int), 0, rays.shape[1] - 1)
+    return np.asarray(np.take_along_axis(rays, at[..., None], axis=1), np.float32)
 
 
 def _around(values: NDArray[np.float64], width: float) -> NDArray[np.float64]:
