@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import os
 import shutil
@@ -17,6 +18,7 @@ import audit_proofs as proofs
 from understudy.audit.reidentification_table import HEADS
 from understudy.audit.run import open_collections, run_audit
 from understudy.config.audit import what_was_used
+from understudy.config.embedded import model_folder
 
 OBSCURERS = ("blur", "pixelate", "solid")
 NAMES = (*OBSCURERS, "latent")
@@ -105,6 +107,7 @@ def audit(name: str, stages: proofs.Stages, folder: Path, *, anew: bool, n_worke
         "table": [row for row in document["table"] if row["group"] == "overall"],
         "gates": [{key: gate[key] for key in ("name", "metric", "verdict", "reason")} for gate in document["gates"]],
         "n": len(stages.names),
+        "made_by": made_by(name),
         "digest": document["collections"]["after"]["digest"],
         "generator": weights,
         "missing": document["missing"],
@@ -118,15 +121,27 @@ def _one_disk(a: Path, b: Path) -> bool:
     return a.stat().st_dev == b.stat().st_dev
 
 
+def made_by(name: str) -> str:
+    """Digest of the code that anonymises, and for the embedded generator of its settings and references."""
+    root = Path(__file__).resolve().parents[1]
+    code = ("generate", "diffusion", "blend", "attributes") if name == "latent" else ("generate", "blend")
+    files = [path for part in code for path in sorted((root / "src" / "understudy" / part).glob("*.py"))]
+    files += sorted(model_folder("understudy-face-128").glob("*.[jn][sp][oz]*")) if name == "latent" else []
+    whole = hashlib.sha256()
+    for path in files:
+        whole.update(path.read_bytes())
+    return whole.hexdigest()
+
+
 def make(stages: proofs.Stages, only: Sequence[str], n_workers: int) -> dict[str, dict[str, Any]]:
-    """The figures of every anonymiser: those of ``only`` anew, the others as they are kept."""
+    """The figures of every anonymiser: those of ``only`` and of changed code anew, the others as they are kept."""
     folder = stages.folder / "baselines"
     found = {}
     for name in NAMES:
         kept = folder / f"{name}.json"
         known = json.loads(kept.read_text()) if kept.exists() else None
-        if name in only or known is None or known["n"] != len(stages.names):
-            known = audit(name, stages, folder, anew=name in only, n_workers=n_workers)
+        if name in only or known is None or (known["n"], known.get("made_by")) != (len(stages.names), made_by(name)):
+            known = audit(name, stages, folder, anew=True, n_workers=n_workers)
             sys.stderr.write(f"{name}: audited\n")
         found[name] = known
     return found
