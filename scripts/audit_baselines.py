@@ -19,6 +19,7 @@ from understudy.audit.reidentification_table import HEADS
 from understudy.audit.run import open_collections, run_audit
 from understudy.config.audit import what_was_used
 from understudy.config.embedded import model_folder
+from understudy.diffusion.networks import CONFIG, REFERENCES, STYLES
 
 OBSCURERS = ("blur", "pixelate", "solid")
 NAMES = (*OBSCURERS, "latent")
@@ -61,11 +62,9 @@ FIGURES: tuple[tuple[str, str, str], ...] = (
 """Name in the table, metric, attribute."""
 
 
-def anonymised(name: str, sources: Sequence[Path], folder: Path, *, anew: bool) -> Path:
-    """A folder with the portraits anonymised in one way; kept from run to run."""
+def anonymised(name: str, sources: Sequence[Path], folder: Path) -> Path:
+    """A folder with the portraits anonymised in one way; what an earlier run left there goes."""
     output, listed = folder / name, folder / f"{name}.txt"
-    if output.exists() and not anew:
-        return output
     if output.is_symlink():
         output.unlink()
     shutil.rmtree(output, ignore_errors=True)
@@ -87,9 +86,9 @@ def anonymised(name: str, sources: Sequence[Path], folder: Path, *, anew: bool) 
     return output
 
 
-def audit(name: str, stages: proofs.Stages, folder: Path, *, anew: bool, n_workers: int) -> dict[str, Any]:
+def audit(name: str, stages: proofs.Stages, folder: Path, *, n_workers: int) -> dict[str, Any]:
     """One anonymiser's figures, gates and what did it."""
-    after = anonymised(name, stages.sources, folder, anew=anew)
+    after = anonymised(name, stages.sources, folder)
     before = folder / f"before-{len(stages.names)}"
     before.mkdir(parents=True, exist_ok=True)
     for source in stages.sources:
@@ -122,11 +121,12 @@ def _one_disk(a: Path, b: Path) -> bool:
 
 
 def made_by(name: str) -> str:
-    """Digest of the code that anonymises, and for the embedded generator of its settings and references."""
+    """Digest of the code that draws faces, and for the embedded generator of its settings and references."""
     root = Path(__file__).resolve().parents[1]
     code = ("generate", "diffusion", "blend", "attributes") if name == "latent" else ("generate", "blend")
     files = [path for part in code for path in sorted((root / "src" / "understudy" / part).glob("*.py"))]
-    files += sorted(model_folder("understudy-face-128").glob("*.[jn][sp][oz]*")) if name == "latent" else []
+    if name == "latent":
+        files += [model_folder("understudy-face-128") / part for part in (CONFIG, STYLES, REFERENCES)]
     whole = hashlib.sha256()
     for path in files:
         whole.update(path.read_bytes())
@@ -141,7 +141,7 @@ def make(stages: proofs.Stages, only: Sequence[str], n_workers: int) -> dict[str
         kept = folder / f"{name}.json"
         known = json.loads(kept.read_text()) if kept.exists() else None
         if name in only or known is None or (known["n"], known.get("made_by")) != (len(stages.names), made_by(name)):
-            known = audit(name, stages, folder, anew=True, n_workers=n_workers)
+            known = audit(name, stages, folder, n_workers=n_workers)
             sys.stderr.write(f"{name}: audited\n")
         found[name] = known
     return found

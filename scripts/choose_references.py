@@ -138,12 +138,14 @@ def kept_of(
     Raises
     ------
     InvalidInputError
-        There is not one name for each subject.
+        There is not one name for each subject, or nothing would stay.
     """
     if len(names) != bank.subjects.max() + 1:
         raise InvalidInputError(f"{len(names)} names for the {bank.subjects.max() + 1} subjects of a bank")
     wanted = np.array([names[subject] in keep for subject in bank.subjects])
     rows = np.flatnonzero(wanted & np.isin(bank.tags[:, expression], sorted(expressions)))
+    if not len(rows):
+        raise InvalidInputError(f"none of the {len(keep)} heads has a picture with expression {sorted(expressions)}")
     starts = np.concatenate([[0], bank.ends[:-1]])
     files = [bank.files[starts[row] : bank.ends[row]] for row in rows]
     left, subjects = np.unique(bank.subjects[rows], return_inverse=True)
@@ -209,6 +211,8 @@ def main() -> None:
     names = list(dict.fromkeys(record.subject for record in chosen))
     if args.keep is not None:
         file, _, codes = args.keep.rpartition("=")
+        if not file or not codes.replace(",", "").isdigit():
+            raise SystemExit(f"--keep wants FILE=EXPRESSIONS, as kept.txt=1,2; got {args.keep!r}")
         old, keep = (Path(path).read_text().split() for path in (args.model / "heads.txt", file))
         if wrong := sorted({*keep} - {*old} | {*keep} & {*names}):
             raise SystemExit(f"{file} names heads that the present bank has not, or that are new ones too: {wrong[:5]}")

@@ -113,7 +113,7 @@ def test_hair_is_continued_from_a_thin_band_and_what_lies_beside_cheeks_and_jaw_
 
 
 def test_reach_and_band_change_slowly_from_the_temples_to_the_ears() -> None:
-    """Nowhere by more than a tenth within one degree, so that no seam shows."""
+    """Nowhere by more than a quarter within one degree, so that no seam shows."""
     y, x = 52 + 40 * np.sin(np.radians(np.arange(360))), 48 + 40 * np.cos(np.radians(np.arange(360)))
     for values in around_a_face(10 * POINTS, (960, 960)):
         ring = values[(10 * y).astype(int), (10 * x).astype(int)]

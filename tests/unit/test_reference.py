@@ -17,7 +17,6 @@ from understudy.diffusion.reference import (
     bend_for,
     mirrored,
     mirrored_shape,
-    nose_offset,
     shape_distance,
     shape_of,
     transfer_detail,
@@ -25,6 +24,7 @@ from understudy.diffusion.reference import (
     warp,
 )
 from understudy.errors import InvalidInputError
+from understudy.geometry import nose_offset
 
 FACE_MODEL = Path(__file__).resolve().parents[2] / "models" / "understudy-face-128"
 FRONTAL = np.array([[40, 40], [72, 40], [56, 58], [44, 76], [68, 76]], np.float32)

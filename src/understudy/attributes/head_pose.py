@@ -5,6 +5,8 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
+from understudy.geometry import nose_offset
+
 YAW_CUTS_DEG = (-45.0, -15.0, 15.0, 45.0)
 N_HEAD_POSES = 5
 NOSE_DEPTH = 0.47
@@ -37,14 +39,11 @@ def estimate_yaw_deg(
         return None
     points = np.asarray(keypoints, np.float64)
     eyes, mouth = points[:2].mean(axis=0), points[3:5].mean(axis=0)
-    down = mouth - eyes
-    length = float(np.hypot(*down))
+    length = float(np.hypot(*(mouth - eyes)))
     least = 0.2 * float(xyxy[3] - xyxy[1])
     if length < 1e-6:
         return None
-    across = np.array([down[1], -down[0]]) / length  # to the right of an upright picture
-    side = float((points[2] - (eyes + mouth) / 2) @ across)
-    ratio = side / (NOSE_DEPTH * max(length, least))
+    ratio = float(nose_offset(points)) * length / (NOSE_DEPTH * max(length, least))
     return float(np.degrees(np.arcsin(np.clip(ratio, -1, 1))))
 
 

@@ -15,6 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from understudy.errors import InvalidInputError
+from understudy.geometry import nose_offset
 
 TAG_WEIGHT = 0.03
 """What one bin's difference of a tag counts beside the distance of the keypoints' shapes."""
@@ -177,18 +178,6 @@ def turned_further(keypoints: NDArray[np.floating], factor: float) -> NDArray[np
     across = np.array([down[1], -down[0]]) / max(float(np.hypot(*down)), 1e-6)
     points[2] += (factor - 1) * ((points[2] - eyes) @ across) * across
     return points
-
-
-def nose_offset(keypoints: NDArray[np.floating]) -> NDArray[np.float64]:
-    """How far the nose of five keypoints (..., 5, 2) lies to the right of the line between eyes and mouth, over their
-    distance: about 0.01 a degree of yaw.
-    """
-    points = np.asarray(keypoints, np.float64)
-    eyes, mouth = points[..., :2, :].mean(axis=-2), points[..., 3:5, :].mean(axis=-2)
-    down = mouth - eyes
-    off = points[..., 2, :] - (eyes + mouth) / 2
-    squares = np.maximum((down**2).sum(axis=-1), 1e-12)
-    return np.asarray((off[..., 0] * down[..., 1] - off[..., 1] * down[..., 0]) / squares)
 
 
 MIRRORED = (1, 0, 2, 4, 3)

@@ -191,8 +191,7 @@ def _wall_outside(
 
     A wall has the same colour farther out, and little texture; black hair has little texture, too.
     """
-    value = lab(context.reshape(-1, 3)).reshape(*mask.shape, 3)
-    rays = _polar(np.dstack([value, (~mask) * 255.0]), center, float(max(mask.shape)))
+    rays = _polar(np.dstack([lab(context), (~mask) * 255.0]), center, float(max(mask.shape)))
     near, far = (_beyond(rays, edge, reach) for reach in (_RING, _FAR_RING))
     off = np.linalg.norm(near[..., :3].mean(axis=1) - far[..., :3].mean(axis=1), axis=-1)
     rough = np.concatenate([near, far], axis=1)[..., 0].std(axis=1)
