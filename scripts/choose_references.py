@@ -8,14 +8,16 @@ heads that were chosen, one a line, as labels call their subject. The tags are w
 which is half what the attribute probe reads. Keypoints are read by the default detector, as those of the faces that are
 replaced are: they differ from the mesh's by several degrees of yaw, and from head to head.
 
-With ``--keep FILE=1,2`` heads of the model's present bank that FILE names stay beside the new ones, with their pictures
-of these expressions, as they are; MODEL/heads.txt says which head is which, and is written anew.
+With ``--keep FILE=0:5,1:2`` heads of the model's present bank that FILE names stay beside the new ones, each with at
+most so many of its pictures of these expressions, as they are; MODEL/heads.txt says which head is which, and is written
+anew.
 """
 
 from __future__ import annotations
 
 import argparse
 import json
+import re
 from collections import defaultdict
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
@@ -31,6 +33,7 @@ from understudy.attributes.probe import AttributeProbe
 from understudy.diffusion.networks import load_config, load_references, save_references
 from understudy.diffusion.reference import ReferenceBank
 from understudy.errors import InvalidInputError
+from understudy.geometry import nose_offset
 from understudy.people.references import LABELS
 from understudy.train.bank import reference_bank
 from understudy.train.records import Record, load_records
@@ -58,12 +61,16 @@ class Source:
         return cls(Path(folder), int(count), frozenset(map(int, groups.split(","))) if groups else None)
 
 
-def spread(records: Sequence[Record], n: int) -> list[Record]:
-    """At most ``n`` of some views of one head, from the one that is turned furthest one way to the other."""
-    seen = np.ones(len(records[0].keypoints))
-    order = np.argsort([estimate_yaw_deg(record.keypoints, seen, record.xyxy) or 0.0 for record in records])
+def spread(offsets: Sequence[float] | NDArray[np.floating], n: int) -> list[int]:
+    """Numbers of at most ``n`` views of one head, from the one that is turned furthest one way to the other."""
+    order = np.argsort(offsets)
     places = np.unique(np.linspace(0, len(order) - 1, min(n, len(order))).round().astype(int))
-    return [records[order[place]] for place in places]
+    return [int(order[place]) for place in places]
+
+
+def turns(records: Sequence[Record]) -> list[float]:
+    """Yaw of each view by its keypoints, degrees."""
+    return [estimate_yaw_deg(view.keypoints, np.ones(len(view.keypoints)), view.xyxy) or 0.0 for view in records]
 
 
 @dataclass(frozen=True)
@@ -121,7 +128,7 @@ def perceived_groups(
 
 
 def kept_of(
-    bank: ReferenceBank, names: Sequence[str], keep: frozenset[str], expression: int, expressions: frozenset[int]
+    bank: ReferenceBank, names: Sequence[str], keep: frozenset[str], expression: int, expressions: dict[int, int]
 ) -> tuple[ReferenceBank, list[str]]:
     """The part of a bank that shows some heads with some expressions, and these heads' names.
 
@@ -133,7 +140,8 @@ def kept_of(
     keep : set of str
     expression : int
         Column of the tags that says which.
-    expressions : set of int
+    expressions : dict of int
+        How many views of each stay at most, spread over the turn of the head.
 
     Raises
     ------
@@ -142,8 +150,11 @@ def kept_of(
     """
     if len(names) != bank.subjects.max() + 1:
         raise InvalidInputError(f"{len(names)} names for the {bank.subjects.max() + 1} subjects of a bank")
-    wanted = np.array([names[subject] in keep for subject in bank.subjects])
-    rows = np.flatnonzero(wanted & np.isin(bank.tags[:, expression], sorted(expressions)))
+    turn, rows = nose_offset(bank.keypoints), []
+    for subject in (number for number, name in enumerate(names) if name in keep):
+        for code, n in expressions.items():
+            own = np.flatnonzero((bank.subjects == subject) & (bank.tags[:, expression] == code))
+            rows += sorted(own[spread(turn[own], n)].tolist())
     if not len(rows):
         raise InvalidInputError(f"none of the {len(keep)} heads has a picture with expression {sorted(expressions)}")
     starts = np.concatenate([[0], bank.ends[:-1]])
@@ -180,13 +191,13 @@ def main() -> None:
     parser.add_argument("model", type=Path, help="its config.json and present bank say the tags and the mean keypoints")
     parser.add_argument("heads", type=Path)
     parser.add_argument("sources", nargs="+", type=Source.read)
-    parser.add_argument("--keep", metavar="FILE=EXPRESSIONS", help="heads of the present bank that stay")
+    parser.add_argument("--keep", metavar="FILE=EXPRESSION:VIEWS,...", help="heads of the present bank that stay")
     args = parser.parse_args()
     config, before = load_config(args.model), load_references(args.model)
     if before is None:
         raise SystemExit(f"{args.model} has no bank yet: `understudy train` makes the first")
     heads = frozenset(args.heads.read_text().split())
-    keys = list(config.style_tags)
+    keys = [*config.style_tags, *config.reference_flags]
     chosen: list[Record] = []
     ages: dict[str, float] = {}
     for source in args.sources:
@@ -197,7 +208,7 @@ def main() -> None:
             group = record.tags[keys.index("age_group")]
             if record.subject in heads and (source.age_groups is None or group in source.age_groups):
                 by_head[record.subject].append(record)
-        taken = [record for name in sorted(by_head) for record in spread(by_head[name], source.n_views)]
+        taken = [by_head[name][i] for name in sorted(by_head) for i in spread(turns(by_head[name]), source.n_views)]
         print(f"{source.folder}: {len(taken)} references of {len(by_head)} heads")
         chosen += taken
     chosen.sort(key=lambda record: record.subject)
@@ -206,17 +217,21 @@ def main() -> None:
     tags = bank.tags.copy()
     rendered = np.array([ages[record.subject] for record in chosen])
     tags[:, keys.index("age_group")] = perceived_groups(bank, keys.index("expression"), faces, rendered)
+    flags = slice(len(config.style_tags), None)
+    tags[:, flags] = np.maximum(tags[:, flags], 0)  # labels from before there were flags: their heads had none
     bank = replace(bank, keypoints=faces.keypoints, tags=tags)
     print(f"keypoints read in {faces.found.sum()} of {len(bank)}")
     names = list(dict.fromkeys(record.subject for record in chosen))
     if args.keep is not None:
         file, _, codes = args.keep.rpartition("=")
-        if not file or not codes.replace(",", "").isdigit():
-            raise SystemExit(f"--keep wants FILE=EXPRESSIONS, as kept.txt=1,2; got {args.keep!r}")
+        if not file or not re.fullmatch(r"\d+:\d+(,\d+:\d+)*", codes):
+            raise SystemExit(f"--keep wants FILE=EXPRESSION:VIEWS,..., as kept.txt=1:2,2:3; got {args.keep!r}")
         old, keep = (Path(path).read_text().split() for path in (args.model / "heads.txt", file))
         if wrong := sorted({*keep} - {*old} | {*keep} & {*names}):
             raise SystemExit(f"{file} names heads that the present bank has not, or that are new ones too: {wrong[:5]}")
-        expressions = frozenset(map(int, codes.split(",")))
+        expressions = {int(code): int(n) for code, n in (part.split(":") for part in codes.split(","))}
+        missing = len(keys) - before.tags.shape[1]  # flags that the present bank knows nothing of: its heads have none
+        before = replace(before, tags=np.pad(before.tags, ((0, 0), (0, max(missing, 0)))))
         stay = kept_of(before, old, frozenset(keep), keys.index("expression"), expressions)
         bank, names = joined(stay[0], bank), stay[1] + names
         print(f"{args.model}: {len(stay[0])} references of {len(stay[1])} heads stay")

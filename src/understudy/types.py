@@ -297,6 +297,10 @@ class Attributes:
     age_group: int | None = None
     expression: int | None = None
     perceived_gender_expression: int | None = None
+    glasses: int | None = None
+    """0 none, 1 glasses."""
+    beard: int | None = None
+    """0 none, 1 any, from stubble on."""
 
 
 @dataclass(frozen=True, init=False)

@@ -90,14 +90,15 @@ def test_no_erased_pixel_is_read() -> None:
 
 
 def test_hair_falls_over_the_forehead_by_the_seed_and_over_nothing_else() -> None:
-    """Below the temples the face is whole; above them its edge is another one for each seed, and repeats."""
+    """Below the temples the face is whole but where the mask ends; above them its edge is another one for each seed."""
     mask = disc(36)
     shown = disc(34).astype(np.float32)
     context, _ = scene(HAIR)
     first, again, other = (under_hair(shown, POINTS, context, mask, seed) for seed in (1, 1, 2))
     np.testing.assert_array_equal(first, again)
     assert (first[:40] != other[:40]).any()
-    np.testing.assert_allclose(first[60:], shown[60:], atol=1e-6)
+    whole = disc(36 * 0.9)[60:]
+    np.testing.assert_allclose(first[60:][whole], shown[60:][whole], atol=1e-6)
     assert first[52:60, 40:56].min() == 1
     assert (first <= shown + 1e-6).all()
     assert first[:30].sum() < shown[:30].sum()
@@ -105,7 +106,7 @@ def test_hair_falls_over_the_forehead_by_the_seed_and_over_nothing_else() -> Non
 
 def test_hair_is_continued_from_a_thin_band_and_what_lies_beside_cheeks_and_jaw_from_all_of_it() -> None:
     """Over the forehead a thirtieth of the mask's size, at both ears and under the chin no limit."""
-    reach, band = around_a_face(POINTS, (96, 96))
+    reach, band = around_a_face(POINTS, *scene(HAIR))
     assert band[4, 48] == pytest.approx(0.03)
     for row, column in ((50, 4), (50, 92), (92, 48)):
         assert band[row, column] == WHOLE
@@ -115,9 +116,35 @@ def test_hair_is_continued_from_a_thin_band_and_what_lies_beside_cheeks_and_jaw_
 def test_reach_and_band_change_slowly_from_the_temples_to_the_ears() -> None:
     """Nowhere by more than a quarter within one degree, so that no seam shows."""
     y, x = 52 + 40 * np.sin(np.radians(np.arange(360))), 48 + 40 * np.cos(np.radians(np.arange(360)))
-    for values in around_a_face(10 * POINTS, (960, 960)):
+    context, mask = (np.repeat(np.repeat(part, 10, 0), 10, 1) for part in scene(HAIR))
+    for values in around_a_face(10 * POINTS, context, mask):
         ring = values[(10 * y).astype(int), (10 * x).astype(int)]
         assert np.abs(np.diff(np.log(ring))).max() < 0.25
+
+
+def test_behind_thin_hair_no_wall_is_continued_and_of_an_ear_only_its_inner_part() -> None:
+    """Of rings of 5 px of hair or skin before a wall 0.8 and 0.35 are continued, of 40 px of hair all."""
+    y, x = np.mgrid[0:SIZE, 0:SIZE] + 0.5
+    radius, size = np.hypot(x - 48, y - 52), float(np.sqrt(disc(36).sum()))
+    bands = {}
+    for name, colour, thick in (("thin", HAIR, 5), ("thick", HAIR, 40), ("ear", SKIN, 5)):
+        context, mask = scene(WALL)
+        context[(radius > 36) & (radius <= 36 + thick)] = colour
+        bands[name] = float(around_a_face(POINTS, context, mask)[1][50, 10]) * size
+    assert bands["thin"] == pytest.approx(0.8 * 5, abs=1.0)
+    assert bands["ear"] == pytest.approx(0.35 * 5, abs=0.5)
+    assert bands["thick"] == pytest.approx(WHOLE * size, rel=0.01)
+
+
+def test_a_face_that_reaches_the_masks_edge_fades_there() -> None:
+    """Under the chin a face as large as the mask is nothing at its edge, half at 0.045 of its radius, then whole."""
+    context, mask = scene(SKIN)
+    shown = under_hair(mask.astype(np.float32), POINTS, context, mask, 1)
+    column = shown[52:, 48]
+    assert column[35] <= 0.4
+    assert column[36] == 0
+    assert (column[:32] == 1).all()
+    assert np.diff(column[32:37]).max() <= 0
 
 
 def test_before_a_plain_wall_a_head_is_bald_and_under_what_has_texture_it_has_a_hairline() -> None:

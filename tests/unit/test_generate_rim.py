@@ -54,12 +54,12 @@ def test_no_erased_pixel_changes_anything(shape: str, around: str) -> None:
         mask[:] = True
         mask[3, 90] = False
     points = np.array([[38, 42], [58, 42], [48, 52], [40, 62], [56, 62]], np.float64)
-    maps = around_a_face(points, mask.shape) if around == "a face" else (REACH, WHOLE)
     drawn = rng.integers(0, 256, (96, 96, 3)).astype(np.uint8)
     shown = np.zeros((96, 96), np.float32)
     results = []
     for value in (0, 255):
         context[mask] = value
+        maps = around_a_face(points, context, mask) if around == "a face" else (REACH, WHOLE)
         results.append(continued(drawn, context, mask, shown, *maps))
     np.testing.assert_array_equal(*results)
 

@@ -7,6 +7,7 @@ import subprocess
 import sys
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -16,7 +17,8 @@ pytest.importorskip("torch")
 
 from tests.tiny import make_tiny_face_model
 
-from understudy.diffusion.networks import load_config, save_config
+from understudy.diffusion.networks import load_config, load_references, save_config, save_references
+from understudy.diffusion.reference import ReferenceBank
 from understudy.errors import GenerationError, InvalidInputError, MissingWeightsError
 from understudy.export.parity import compare
 from understudy.generate.latent import LatentDiffusionGenerator, OnnxNetworks, coarser
@@ -164,3 +166,43 @@ def test_the_onnx_runtime_needs_no_torch(folder: Path) -> None:
     )
     done = subprocess.run([sys.executable, "-c", program], check=False, capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
+
+
+def test_who_carries_glasses_wears_some_and_nothing_else_changes(generator: LatentDiffusionGenerator) -> None:
+    """Under the mask pixels get darker about the eyes; outside it, and where glasses are carried as 0, none change."""
+    bare, none, worn = (
+        _pixels(generator, _condition(0, Attributes(glasses=value)), 3).astype(int) for value in (None, 0, 1)
+    )
+    mask = _condition(0).replace_mask
+    np.testing.assert_array_equal(bare, none)
+    np.testing.assert_array_equal(bare[~mask], worn[~mask])
+    assert (bare - worn)[14:26][mask[14:26]].mean() > 3
+
+
+def test_who_carries_a_beard_gets_a_bearded_head(folder: Path, tmp_path: Path) -> None:
+    """Of four heads the last has a beard: it is drawn for every seed, and for none where no beard is carried."""
+    shutil.copytree(folder, tmp_path / "model")
+    bank = load_references(folder)
+    assert bank is not None
+    flags = (np.arange(len(bank)) == len(bank) - 1).astype(np.int64)
+    save_references(tmp_path / "model", replace(bank, tags=np.column_stack([bank.tags, flags])))
+    save_config(tmp_path / "model", replace(load_config(folder), reference_flags=("beard",)))
+    flagged = LatentDiffusionGenerator(tmp_path / "model")
+    drawn: dict[int, set[int]] = {0: set(), 1: set()}
+    for value, seen in drawn.items():
+        for seed in range(12):
+            with pytest.MonkeyPatch.context() as patch:
+                patch.setattr(ReferenceBank, "lay", _noting(ReferenceBank.lay, seen))
+                flagged([_condition(0, Attributes(beard=value))], [seed])
+    assert drawn[1] == {len(bank) - 1}
+    assert drawn[0] == set(range(len(bank) - 1))
+
+
+def _noting(lay: Any, into: set[int]) -> Any:
+    """``ReferenceBank.lay``, which notes which picture it lays."""
+
+    def noted(self: ReferenceBank, index: int, *args: Any) -> Any:
+        into.add(index)
+        return lay(self, index, *args)
+
+    return noted

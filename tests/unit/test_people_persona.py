@@ -1,5 +1,7 @@
 """Who is rendered: dealt by index, spread over tone, age, gender and pose, the same in every process."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
@@ -106,6 +108,7 @@ def test_a_bare_head_keeps_its_shape_and_loses_what_is_its_own() -> None:
         persona.expression,
     )
     assert shown.plain
+    assert bare(persona, with_beard=True) == replace(shown, beard=persona.beard)
 
 
 def test_the_yaw_of_views_ends_where_it_is_told_to() -> None:

@@ -10,9 +10,10 @@ from typing import Any
 import cv2
 import numpy as np
 import pytest
+from PIL import Image
 
 from understudy.diffusion.reference import ReferenceBank
-from understudy.people.references import SOFT_LIGHT, dulled, rejection, soft_light
+from understudy.people.references import SOFT_LIGHT, dulled, reference, rejection, soft_light
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -49,7 +50,7 @@ def test_eyes_may_be_narrower_in_a_smile() -> None:
         points = np.zeros((68, 2))
         points[36:42] = points[42:48] = eye
         return {
-            "plain": True, "yaw_deg": 0.0, "pitch_deg": 0.0, "expression_name": expression,
+            "plain": True, "worn": "none", "yaw_deg": 0.0, "pitch_deg": 0.0, "expression_name": expression,
             "keypoints": [[0, 0], [10, 0], [5, 5], [0, 12], [10, 12]], "landmarks": points.tolist(),
         }  # fmt: skip
 
@@ -60,10 +61,46 @@ def test_eyes_may_be_narrower_in_a_smile() -> None:
     assert {rule for key, rule in found.items() if key[0] == 0.3} == {None}
 
 
+def test_a_beard_is_no_reason_to_reject_a_head_but_lipstick_or_glasses_are() -> None:
+    """None of the three is plain; nobody wears a beard."""
+    row = {"plain": False, "worn": "none", "lipstick": False, "eye_shadow": False, "yaw_deg": 90.0}
+    assert rejection(row) == "profile"
+    assert rejection({**row, "lipstick": True}) == "not_plain"
+    assert rejection({**row, "worn": "glasses"}) == "not_plain"
+
+
+def bearded_view(folder: Path, beard: str) -> dict[str, Any]:
+    """A view whose face is skin down to row 70 and hair from there to row 90."""
+    masks = np.zeros((112, 112, 4), np.uint8)
+    masks[20:70, 30:82, 2] = 255
+    masks[70:90, 30:82, 1] = 255
+    Image.fromarray(masks, "RGBA").save(folder / "masks.png")
+    light = np.full((112, 112, 3), 0.3, np.float16)
+    np.savez(folder / "linear.npz", mixed=light, alpha=np.full((112, 112), 255, np.uint8))
+    points = [[44, 40], [68, 40], [56, 52], [47, 62], [65, 62]]
+    return {
+        "index": 7, "view": 0, "subject": "0-7", "linear": "linear.npz", "masks": "masks.png", "melanin": 0.3,
+        "beard": beard, "face_xyxy": [30, 20, 82, 90], "keypoints": points, "age": 40.0, "gender": 0.1,
+        "yaw_deg": 0.0, "pitch_deg": 0.0, "expression_name": "neutral", "age_group": 2, "expression": 0,
+        "perceived_gender_expression": 0, "code_version": "x",
+    }  # fmt: skip
+
+
+def test_a_beard_is_shown_with_the_head_and_told(tmp_path: Path) -> None:
+    """Without one the head ends where its skin does; with one the hair under it is the head's, and a tag says so."""
+    picture, labels = reference(bearded_view(tmp_path, "short"), tmp_path)
+    assert labels["beard"] == 1
+    assert (picture[72:84, 40:70, 3] == 255).all()
+    picture, labels = reference(bearded_view(tmp_path, "none"), tmp_path)
+    assert labels["beard"] == 0
+    assert not picture[76:, :, 3].any()
+
+
 def test_the_views_that_are_chosen_of_a_head_span_its_turn(monkeypatch: pytest.MonkeyPatch) -> None:
     """Of seven views, noses from far left to far right, three are the first, the middle and the last."""
     monkeypatch.syspath_prepend(str(ROOT / "scripts"))
-    spread = runpy.run_path(str(ROOT / "scripts" / "choose_references.py"))["spread"]
+    script = runpy.run_path(str(ROOT / "scripts" / "choose_references.py"))
+    spread, turns = script["spread"], script["turns"]
     views = [
         SimpleNamespace(
             keypoints=np.array([[30, 40], [70, 40], [50 + x, 60], [35, 80], [65, 80]], float),
@@ -71,8 +108,8 @@ def test_the_views_that_are_chosen_of_a_head_span_its_turn(monkeypatch: pytest.M
         )
         for x in (3, -9, 9, 0, -6, 6, -3)
     ]
-    assert [view.keypoints[2, 0] - 50 for view in spread(views, 3)] == [-9, 0, 9]
-    assert len(spread(views, 20)) == 7
+    assert [views[i].keypoints[2, 0] - 50 for i in spread(turns(views), 3)] == [-9, 0, 9]
+    assert len(spread(turns(views), 20)) == 7
 
 
 def test_light_that_was_mixed_before_rendering_is_taken_as_it_is_and_groups_are_mixed() -> None:
@@ -100,7 +137,7 @@ def test_heads_of_an_old_bank_stay_with_some_expressions_beside_new_ones(monkeyp
         mean_keypoints=np.zeros((5, 2), np.float32),
         subjects=np.repeat(np.arange(3), 2),
     )
-    part, names = script["kept_of"](bank, ["a", "b", "c"], frozenset({"c"}), 1, frozenset({1, 2}))
+    part, names = script["kept_of"](bank, ["a", "b", "c"], frozenset({"c"}), 1, {1: 4, 2: 4})
     assert (names, len(part)) == (["c"], 1)
     np.testing.assert_array_equal(part.picture(0), bank.picture(5))
     whole = script["joined"](part, bank)

@@ -256,3 +256,15 @@ def test_places_of_tags_lie_between_bins_and_are_the_bins_where_left_out() -> No
     config = replace(load_config(FACE_MODEL), tag_places=((0.0, 0.5, 1.7), (), (0.0,)))
     assert config.suiting([2, 2, 0, 1]) == [1.7, 2, 0.0, 1]
     assert config.suiting([None, 0, 3]) == [None, 0, 3]
+
+
+def test_a_head_with_a_beard_is_drawn_where_one_is_asked_for_and_nowhere_else() -> None:
+    """Two of eight heads have one: of eight in the draw the same share is theirs; where nobody has glasses all are."""
+    bank = bank_of([FRONTAL + i for i in range(8)], [[0, int(i < 2)] for i in range(8)])
+    bearded = {bank.draw(seed, FRONTAL, [0], 8, flags=[1])[0] for seed in range(60)}
+    shaven = {bank.draw(seed, FRONTAL, [0], 8, flags=[0])[0] for seed in range(60)}
+    assert bearded == {0, 1}
+    assert shaven == {2, 3, 4, 5, 6, 7}
+    assert len({bank.draw(seed, FRONTAL, [0], 4, flags=[1])[0] for seed in range(60)}) == 1
+    bare = replace(bank, tags=bank.tags * 0)
+    assert {bare.draw(seed, FRONTAL, [0], 8, flags=[1])[0] for seed in range(120)} == set(range(8))

@@ -16,6 +16,8 @@ GENDER_CUTS = (0.35, 0.65)
 """On the scale from 0 (masculine) to 1 (feminine)."""
 GENDER_EXPRESSIONS = ("masculine", "between", "feminine")
 SKIN_TONES = ("very light", "light", "intermediate", "tan", "brown", "dark")
+GLASSES = ("no glasses", "glasses")
+BEARDS = ("no beard", "beard")
 HEAD_POSES = ("far right", "right", "frontal", "left", "far left")
 """Where the subject turns, from the subject's own view."""
 
@@ -25,6 +27,8 @@ CATEGORIES: dict[str, tuple[str, ...]] = {
     "age_group": AGE_GROUPS,
     "expression": EXPRESSIONS,
     "perceived_gender_expression": GENDER_EXPRESSIONS,
+    "glasses": GLASSES,
+    "beard": BEARDS,
 }
 """The name of every bin, by the attribute's name in ``Attributes``."""
 N_CATEGORIES = {name: len(bins) for name, bins in CATEGORIES.items()}

@@ -56,6 +56,9 @@ class ModelConfig:
         """Side of the latents, cells."""
         return self.crop_size // self.cell_px - 2 * self.margin_cells
 
+    reference_flags: tuple[str, ...] = ()
+    """Names of what a reference has or has not, after ``style_tags`` in the bank's tags: only those that agree in all
+    are in the draw, and what is not carried is not there."""
     tag_weights: tuple[float, ...] = ()
     """For each of ``style_tags``, what one bin's difference counts when a reference is drawn."""
     tag_places: tuple[tuple[float, ...], ...] = ()
@@ -160,7 +163,7 @@ def load_references(folder: Path) -> ReferenceBank | None:
 def save_references(folder: Path, bank: ReferenceBank) -> None:
     """Write a model folder's references."""
     folder.mkdir(parents=True, exist_ok=True)
-    np.savez(folder / REFERENCES, **{field.name: getattr(bank, field.name) for field in fields(bank)})
+    np.savez_compressed(folder / REFERENCES, **{field.name: getattr(bank, field.name) for field in fields(bank)})
 
 
 def pixels_to_network(pictures: Sequence[NDArray[np.uint8]]) -> NDArray[np.float32]:

@@ -72,6 +72,7 @@ class ReferenceBank:
         n_least: int = 24,
         weights: Sequence[float] = (),
         turn_weight: float = 0.0,
+        flags: Sequence[int] = (),
     ) -> tuple[int, bool]:
         """Number of a picture and whether to mirror it: of those that suit best, one a subject, one by the seed.
 
@@ -83,11 +84,14 @@ class ReferenceBank:
         wanted : sequence of float or None
             One value for each tag, which may lie between bins; None = anything.
         n_least : int
-            So many subjects stay in the draw, each with the picture of it that suits best.
+            So many of all subjects stay in the draw, each with the picture of it that suits best.
         weights : sequence of float
             What one bin's difference of each tag counts beside the distance of shapes; ``TAG_WEIGHT`` where left out.
         turn_weight : float
             What a difference of ``nose_offset`` counts: a warp moves keypoints, and turns a head only half as far.
+        flags : sequence of int
+            What the last tags have to be; of the subjects that have a picture like that, the same share is in the draw.
+            Where no picture is like that, all are.
         """
         places = np.asarray(self.mean_keypoints if keypoints is None else keypoints)
         target = shape_of(places[None])[0]
@@ -100,9 +104,13 @@ class ReferenceBank:
         for column, value, weight in zip(self.tags.T, wanted, counts, strict=False):
             if value is not None:
                 distance = distance + weight * np.where(column < 0, 1.0, np.abs(column - value))
+        alike = (self.tags[:, self.tags.shape[1] - len(flags) :] == np.asarray(flags, np.int64)).all(axis=1)
+        alike = alike if alike.any() else np.ones_like(alike)
+        share = len(np.unique(self.subjects[alike])) / len(np.unique(self.subjects))
         order = np.argsort(distance.reshape(-1), kind="stable")
+        order = order[np.tile(alike, 2)[order]]
         _, first = np.unique(np.tile(self.subjects, 2)[order], return_index=True)
-        eligible = order[np.sort(first)[:n_least]]
+        eligible = order[np.sort(first)[: max(round(n_least * share), 1)]]
         random = np.random.Generator(np.random.Philox(np.random.SeedSequence([seed, 2])))
         chosen = int(eligible[random.integers(0, len(eligible))])
         return chosen % len(self), chosen >= len(self)

@@ -12,6 +12,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+from understudy.attributes.bins import EXPRESSIONS
 from understudy.diffusion.conditioning import condition_planes
 from understudy.diffusion.networks import (
     CONFIG,
@@ -28,14 +29,18 @@ from understudy.diffusion.reference import MIRRORED, bend_for, edged, transfer_d
 from understudy.diffusion.sampler import sample
 from understudy.errors import GenerationError, InvalidInputError, MissingWeightsError
 from understudy.generate.complexion import matched, settled
+from understudy.generate.features import hair_coloured, whiter_teeth
+from understudy.generate.glasses import with_glasses
 from understudy.generate.outline import around_a_face, fitted, under_hair
 from understudy.generate.rim import continued
+from understudy.generate.texture import textured_skin
 from understudy.generate.tone import hold_skin_hue, toned
 from understudy.runtime.onnx import CPU, open_session
 from understudy.seeding import standard_normal
 from understudy.types import ERASED, Condition, Generated, OutcomeKind
 
 ONNX_PARTS = ("encoder", "denoiser", "decoder")
+TEETH = EXPRESSIONS.index("smile, teeth shown")
 Precision = Literal["fp32", "fp16", "int8"]
 """Arithmetic of the ONNX graphs; see ``understudy export``."""
 PRECISIONS: tuple[Precision, ...] = ("fp32", "fp16", "int8")
@@ -253,49 +258,80 @@ class LatentDiffusionGenerator:
             places = turned_further(places, config.turn)
         chosen_by = places if condition.anchor is None else condition.anchor[: config.n_keypoints]
         tags = config.suiting([wanted.get(name) for name in config.style_tags])
+        flags = [wanted.get(name) or 0 for name in config.reference_flags]
         index, mirror = self._references.draw(
-            seed, chosen_by, tags, config.n_drawn, config.tag_weights, config.turn_weight
+            seed, chosen_by, tags, config.n_drawn, config.tag_weights, config.turn_weight, flags
         )
         size = config.crop_size - 2 * config.margin_px
         laid, cover = self._references.lay(index, mirror, places, size, scale, bend_for(seed, config.bend))
         goal = scale * (self._references.mean_keypoints if places is None else places)
         laid = toned(laid, goal, np.ones(len(goal)), condition.attributes.skin_tone)
         laid, cover = fitted(laid, cover, goal, context, mask)
-        return matched(laid, cover, context, mask), cover
+        laid = matched(laid, cover, context, mask)
+        if len(goal) == len(MIRRORED):
+            laid = hair_coloured(laid, cover, goal, context, mask) if condition.attributes.beard else laid
+            laid = whiter_teeth(laid, cover, goal) if condition.attributes.expression == TEETH else laid
+        return laid, cover
 
     def _one(self, condition: Condition, seed: int) -> Generated:
-        given, networks, config = self.prepare(condition, seed), self.networks, self.config
-        context, planes, style = networks.encode(given["pixels"]), given["planes"], given["style"]
-        latents = sample(
-            lambda x, time: networks.denoise(x, context, planes, style, time),
-            given["noise"],
-            self.n_steps,
-            config.shift,
-        )
-        values = networks.decode(latents)
-        if not np.isfinite(values).all():
-            raise GenerationError(f"the model's output for seed {seed} is not finite")
-        scale = config.detail_scale
-        middle = finer(pixels_from_network(values)[0], scale)
-        margin = scale * config.margin_px
+        scale, margin = self.config.detail_scale, self.config.detail_scale * self.config.margin_px
+        middle = finer(self._drawn(condition, seed), scale)
         inner = slice(margin, self.crop_size - margin)
         known, erased = condition.context[inner, inner], condition.replace_mask[inner, inner]
-        reference = self._reference(condition, seed, known, erased, scale) if config.detail else None
+        reference = self._reference(condition, seed, known, erased, scale) if self.config.detail else None
         if reference is not None:
-            shows = reference[1] & erased
-            middle = settled(middle, reference[0], shows, edged(reference[1]))
-            middle = transfer_detail(middle, *reference, sigma_px=scale * config.detail_sigma_px, share=config.detail)
+            age_group = condition.attributes.age_group
+            middle = self._detailed(middle, reference, erased, scale * self._places(condition), age_group, seed)
         made = np.pad(middle, ((margin, margin), (margin, margin), (0, 0)), "edge")
         # also around the mask: how the network draws what is known there tells the blender how far its colours are off
         drawn = condition.replace_mask.copy()
         drawn[inner, inner] = True
         pixels = np.where(drawn[..., None], made, condition.context)
-        if reference is not None:
-            places = scale * self._places(condition)
-            shown = np.pad(under_hair(edged(reference[1]), places, known, erased, seed), margin)
-            reach, band = around_a_face(places + margin, condition.replace_mask.shape)
-            pixels = continued(pixels, condition.context, condition.replace_mask, shown, reach, band)
-        return Generated(hold_skin_hue(pixels, condition), seed, self.n_steps)
+        if reference is None:
+            return Generated(hold_skin_hue(pixels, condition), seed, self.n_steps)
+        places = scale * self._places(condition)
+        shown = np.pad(under_hair(edged(reference[1]), places, known, erased, seed), margin)
+        reach, band = around_a_face(places + margin, condition.context, condition.replace_mask)
+        pixels = continued(pixels, condition.context, condition.replace_mask, shown, reach, band)
+        pixels = hold_skin_hue(pixels, condition)
+        if condition.attributes.glasses and len(places) == len(MIRRORED):
+            pixels = with_glasses(pixels, places + margin, condition.replace_mask, shown, seed)
+        return Generated(pixels, seed, self.n_steps)
+
+    def _drawn(self, condition: Condition, seed: int) -> NDArray[np.uint8]:
+        """What the networks make of a condition, in their window and at their resolution."""
+        given, networks = self.prepare(condition, seed), self.networks
+        context, planes, style = networks.encode(given["pixels"]), given["planes"], given["style"]
+        latents = sample(
+            lambda x, time: networks.denoise(x, context, planes, style, time),
+            given["noise"],
+            self.n_steps,
+            self.config.shift,
+        )
+        values = networks.decode(latents)
+        if not np.isfinite(values).all():
+            raise GenerationError(f"the model's output for seed {seed} is not finite")
+        return np.asarray(pixels_from_network(values)[0], np.uint8)
+
+    def _detailed(
+        self,
+        drawn: NDArray[np.uint8],
+        reference: tuple[NDArray[np.uint8], NDArray[np.bool_]],
+        erased: NDArray[np.bool_],
+        places: NDArray[np.floating],
+        age_group: int | None,
+        seed: int,
+    ) -> NDArray[np.uint8]:
+        """What was drawn, in the colour and with the fine structure of its reference, and with grains of skin."""
+        laid, cover = reference
+        config = self.config
+        own = settled(drawn, laid, cover & erased, edged(cover))
+        sigma_px = config.detail_scale * config.detail_sigma_px
+        fine = transfer_detail(own, laid, cover, sigma_px=sigma_px, share=config.detail)
+        if len(places) != len(MIRRORED):
+            return fine
+        down = places[3:5].mean(axis=0) - places[:2].mean(axis=0)
+        return textured_skin(fine, edged(cover), float(np.hypot(*down)), age_group, seed)
 
 
 def coarser(

@@ -28,8 +28,16 @@ _WALL_LIKE, _WALL_ROUGH, _BLACK = 9.0, 5.0, 25.0
 """Distance in CIELAB and spread of lightness at which what lies there counts as a wall to a third; how light it is."""
 _REACHES, _BANDS = (0.3, 0.4), (0.03, WHOLE)
 """Over the temples and beside cheeks and jaw: see ``continued``."""
+_OF_HAIR, _OF_AN_EAR, _THINNEST = 0.8, 0.35, 0.012
+"""How much of a layer is continued, and the least, of the mask's size."""
+_ENOUGH, _LEAST_TRUST = 0.05, 0.12
+"""Of thinner layers too little is known: what was drawn counts more, down to that share of the reach."""
+_LAYERS, _N_LAYERS, _LAYER_UNLIKE = (0.03, 0.5), 48, 22.0
+"""Where the layer at the mask's edge is looked for, likewise, and the distance in CIELAB at which it ends."""
 _STRANDS = 0.075
 """How far the edge of hair over a forehead wanders, of the mask's radius."""
+_FADES = 0.09
+"""Depth in the mask at which a face is there whole, of the mask's radius."""
 _HAIRLINE, _SHARPNESS = 0.9, 2.5
 """How deep that edge lies in the face, in ``_STRANDS``, and how steeply the face begins there."""
 
@@ -98,7 +106,8 @@ def under_hair(
 ) -> NDArray[np.float32]:
     """How much of each pixel is the face (H, W), with an edge that wanders strand by strand over the forehead.
 
-    Below the temples nothing changes, nor where a plain wall lies across the mask's edge: there the head is bald.
+    Below the temples, and where a plain wall lies across the mask's edge (there the head is bald), a face that reaches
+    the mask's edge fades into what lies across it: a chin over a neck, or a cheek over hair.
     """
     if not mask.any():
         return np.asarray(shown, np.float32)
@@ -113,21 +122,27 @@ def under_hair(
     ragged = np.minimum(shown, np.clip(ragged, 0, 1))
     edge = _extent(mask, center, float(max(mask.shape)))
     high = high * (1 - _at(_wall_outside(context, mask, center, edge), angle * _N_ANGLES / 360))
-    return np.asarray(shown + high * (ragged - shown), np.float32)
+    within = cv2.distanceTransform(mask.astype(np.uint8), cv2.DIST_L2, 5)
+    faded = np.minimum(shown, np.clip(within / (_FADES * length), 0, 1))
+    return np.asarray(faded + high * (ragged - faded), np.float32)
 
 
 def around_a_face(
-    keypoints: NDArray[np.floating], shape: tuple[int, int]
+    keypoints: NDArray[np.floating], context: NDArray[np.uint8], mask: NDArray[np.bool_]
 ) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
     """How surroundings are continued into a mask: reach and band (H, W), as ``continued`` takes them.
 
     Nearly up to the face, since what a small network draws between them is a soft halo of skin. Over the forehead the
-    hair that lies at the edge is continued; beside cheeks and jaw, where ears are cut through, all that is there.
+    hair that lies at the edge is continued; beside cheeks and jaw, where ears are cut through, all that is there, but
+    for what lies behind thin hair: a wall would show between the hair and the face.
     """
     center, chin_deg = _frame(keypoints)
-    _, high = _angles(center, chin_deg, shape)
+    angle, high = _angles(center, chin_deg, mask.shape)
+    edge = _extent(mask, center, float(max(mask.shape)))
+    thin = _at(_layer_outside(context, mask, center, edge), angle * _N_ANGLES / 360)
     reach, band = (np.asarray(over**high * beside ** (1 - high), np.float32) for over, beside in (_REACHES, _BANDS))
-    return reach, band
+    trusted = np.clip(thin / _ENOUGH, _LEAST_TRUST, 1).astype(np.float32)
+    return reach * trusted, np.minimum(band, thin.astype(np.float32))
 
 
 def _angles(
@@ -200,9 +215,34 @@ def _wall_outside(
     return np.asarray(np.clip(2 * _around(alike * known * (near[..., 0].mean(axis=1) > _BLACK), 6) - 0.5, 0, 1))
 
 
-def _beyond(rays: NDArray[np.float32], edge: NDArray[np.float64], reach: tuple[float, float]) -> NDArray[np.float32]:
-    """Five samples of each ray (angles, 5, ...) outside the mask, between two shares of its radius there."""
-    steps = (1 + np.linspace(*reach, 5)[None]) * edge[:, None]
+def _layer_outside(
+    context: NDArray[np.uint8], mask: NDArray[np.bool_], center: NDArray[np.float64], edge: NDArray[np.float64]
+) -> NDArray[np.float64]:
+    """For each ray how much of the layer at the mask's edge is continued, of the mask's size.
+
+    A layer ends where the colour is another one: hair before a wall, an ear before hair. Of an ear only its inner part
+    is, or there would be two.
+    """
+    rays = _polar(np.dstack([lab(context), (~mask) * 255.0]), center, float(max(mask.shape)))
+    seen = _beyond(rays, edge, _LAYERS, _N_LAYERS)
+    known = seen[..., 3] > 254.9
+    first = seen[:, :2, :3].mean(axis=1)
+    off = np.linalg.norm(seen[..., :3] - first[:, None], axis=-1)
+    ends = (off > _LAYER_UNLIKE) & known
+    steps = np.linspace(*_LAYERS, _N_LAYERS)
+    thick = np.where(ends.any(axis=1), steps[ends.argmax(axis=1)], np.inf)
+    hue, chroma = np.degrees(np.arctan2(first[:, 2], first[:, 1])), np.hypot(first[:, 1], first[:, 2])
+    skin = (first[:, 0] > 45) & (np.abs(hue - 50) < 25) & (chroma > 12)
+    thick = np.where(known[:, :2].all(axis=1), thick * np.where(skin, _OF_AN_EAR, _OF_HAIR), np.inf)
+    layer = np.clip(thick * edge / np.sqrt(max(mask.sum(), 1)), _THINNEST, WHOLE)
+    return np.exp(_around(np.log(layer), 4))
+
+
+def _beyond(
+    rays: NDArray[np.float32], edge: NDArray[np.float64], reach: tuple[float, float], n: int = 5
+) -> NDArray[np.float32]:
+    """Some samples of each ray (angles, n, ...) outside the mask, between two shares of its radius there."""
+    steps = (1 + np.linspace(*reach, n)[None]) * edge[:, None]
     at = np.clip(steps.round().astype(int), 0, rays.shape[1] - 1)
     return np.asarray(np.take_along_axis(rays, at[..., None], axis=1), np.float32)
 

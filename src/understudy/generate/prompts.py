@@ -22,6 +22,8 @@ WORDS: Mapping[str, tuple[str, ...]] = {
     "age_group": ("child", "young adult", "adult", "middle-aged adult", "elderly adult"),
     "expression": ("neutral expression", "gentle smile, mouth closed", "smiling, showing teeth", ""),
     "perceived_gender_expression": ("masculine", "androgynous", "feminine"),
+    "glasses": ("", "wearing glasses"),
+    "beard": ("", "with a beard"),
 }
 """A word or a few for every bin of every attribute; "" says nothing. The subject's right is the picture's left."""
 

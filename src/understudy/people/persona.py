@@ -177,9 +177,10 @@ def sample_persona(seed: int, index: int) -> Persona:
     )
 
 
-def bare(persona: Persona) -> Persona:
-    """The same head with nothing of its own on it but brows and lashes: what a generator's references show."""
-    return replace(persona, hair=SHAVEN, beard="none", worn="none", lipstick=False, eye_shadow=False)
+def bare(persona: Persona, with_beard: bool = False) -> Persona:
+    """The same head with nothing of its own on it but brows and lashes, and its beard if you like: references."""
+    beard = persona.beard if with_beard else "none"
+    return replace(persona, hair=SHAVEN, beard=beard, worn="none", lipstick=False, eye_shadow=False)
 
 
 def sample_view(seed: int, index: int, number: int, n_views: int, max_yaw_deg: float = MAX_YAW_DEG) -> View:

@@ -36,6 +36,8 @@ MAX_PITCH_DEG = 24.0
 ELLIPSE = (1.04, 1.02)
 """Semi-axes of what is shown above the nose, of half the face's box: the hairline is the generator's to draw."""
 CLOSE_PX = 7
+_HAIRY = 64
+"""Of 255, from which what covers a bearded head is hair: a beard's edge is thin."""
 _LEFT_OUT = (80.0, 5.0)  # degrees of yaw and pixels: full profiles, and faces whose nose has no eyes above it
 _DULLED = (0.62, 38.0, 0.4)
 """Lightness above which eyes and teeth are compressed (a share of the skin's and a constant), and by how much."""
@@ -114,8 +116,8 @@ def eye_opening(landmarks: NDArray[np.floating]) -> float:
 
 
 def rejection(row: dict[str, Any]) -> str | None:
-    """The rule that a view breaks, or None."""
-    if not row["plain"]:
+    """The rule that a view breaks, or None. A beard breaks none: it is a tag, and who has none is asked for none."""
+    if not (row["plain"] or (row["worn"] == "none" and not row["lipstick"] and not row["eye_shadow"])):
         return "not_plain"
     if abs(row["yaw_deg"]) > _LEFT_OUT[0]:
         return "profile"
@@ -132,15 +134,17 @@ def reference(row: dict[str, Any], folder: Path) -> tuple[NDArray[np.uint8], dic
     """One reference, (H, W, 4) with what is shown as its alpha, and its labels."""
     picture, alpha, masks = neutral_picture(row, folder)
     box, points = np.asarray(row["face_xyxy"], np.float64), np.asarray(row["keypoints"], np.float64)
-    skin = masks[..., 2] > 127
-    cover = shown(without_holes(skin), box, points)
+    skin, bearded = masks[..., 2] > 127, row["beard"] != "none"
+    of_head = skin | (masks[..., 1] > _HAIRY) if bearded else skin
+    cover = shown(without_holes(of_head), box, points)
     picture = dulled(picture, skin, cover)
     ita = measure_ita(picture, box, points, np.ones(len(points)))
-    kept = ("subject", "plain", "face_xyxy", "keypoints", "age", "gender", "yaw_deg", "pitch_deg", "expression_name")
+    kept = ("subject", "face_xyxy", "keypoints", "age", "gender", "yaw_deg", "pitch_deg", "expression_name")
     tags = ("age_group", "expression", "perceived_gender_expression", "code_version")
     labels = {
         "file": f"{row['index']:06d}_{row['view']}.png",
         **{name: row[name] for name in (*kept, *tags)},
+        "beard": int(bearded),
         "skin_tone": ita_bin(ita) if np.isfinite(ita) else None,
         "ita_deg": round(float(ita), 2) if np.isfinite(ita) else None,
     }

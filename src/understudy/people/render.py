@@ -78,6 +78,8 @@ class Settings:
     """Years added to every head's age, with every other draw as it was: one collection at two ages."""
     bare: bool = False
     """Without hair, beard, make-up and what is worn: references for a generator."""
+    with_beard: bool = False
+    """Where ``bare``: the beard that a head was dealt stays."""
     max_yaw_deg: float = MAX_YAW_DEG
     expression: Expression | None = None
     """Of every head, in place of the one that it was dealt."""
@@ -203,7 +205,7 @@ def variant(persona: Persona, settings: Settings) -> Persona:
         persona = replace(persona, age=low + (high - low) * dealt(settings.seed, AGES, persona.index))
     if settings.expression is not None:
         persona = replace(persona, expression=settings.expression)
-    return bare(persona) if settings.bare else persona
+    return bare(persona, settings.with_beard) if settings.bare else persona
 
 
 def render_head(
@@ -313,6 +315,7 @@ def parse_arguments(arguments: list[str] | None = None) -> argparse.Namespace:
     parser.add_argument("--views", type=int, default=4, help="of each head")
     parser.add_argument("--max-yaw", type=float, default=MAX_YAW_DEG, help="of a view, degrees")
     parser.add_argument("--bare", action="store_true", help="no hair, beard, make-up or glasses: references")
+    parser.add_argument("--with-beard", action="store_true", help="with --bare: beards stay, on heads that have one")
     parser.add_argument(
         "--portrait-light", action="store_true", help="one soft light from above, mixed before rendering: fast"
     )
@@ -350,6 +353,7 @@ def main(arguments: list[str] | None = None) -> None:
         keep_linear=not args.no_linear,
         older=args.older,
         bare=args.bare,
+        with_beard=args.with_beard,
         max_yaw_deg=args.max_yaw,
         expression=args.expression,
         ages=ages,

@@ -71,7 +71,10 @@ def _cut(record: Record) -> tuple[NDArray[np.uint8], NDArray[np.float64], NDArra
     affine = np.array([[scale, 0, move[0] + (scale - 1) / 2], [0, scale, move[1] + (scale - 1) / 2]])
     cut = cv2.warpAffine(picture, affine, (SIDE_PX, SIDE_PX), flags=cv2.INTER_AREA, borderValue=(0, 0, 0, 0))
     # shown or not is all that is asked of the alpha, and its shades would be most of the file
-    cut[..., 3] = np.where(cut[..., 3] > 127, 255, 0)
+    inside = cut[..., 3] > 127
+    cut[..., 3] = np.where(inside, 255, 0)
+    if inside.any():  # one colour around the subject is a tenth fewer bytes, and no dark fringe when it is warped
+        cut[~inside, :3] = np.median(cut[inside, :3], axis=0)
     buffer = io.BytesIO()
     Image.fromarray(cut, "RGBA").save(buffer, "WEBP", quality=QUALITY, method=6)
     encoded = np.frombuffer(buffer.getvalue(), np.uint8)
