@@ -17,11 +17,11 @@ TONE_PIVOT = 35.0
 TONE_CUTS_DEG = (65.8, 56.8, 48.7, 37.6, 9.5)
 """Where rendered skin under white light has the ITA of ``ITA_CUTS_DEG``, so that the bins keep their names."""
 TONE_LAB = (
-    (78.5, 13.0, 13.0),
-    (71.0, 16.0, 17.5),
-    (66.6, 17.5, 22.0),
-    (59.5, 18.5, 23.5),
-    (50.0, 19.5, 26.0),
+    (75.5, 13.0, 11.0),
+    (69.5, 17.5, 16.5),
+    (66.6, 19.5, 20.5),
+    (59.5, 19.0, 22.5),
+    (53.0, 18.5, 25.5),
     (35.0, 17.0, 25.0),
 )
 """CIELAB colour in which skin of the middle of each bin is drawn: the tone of such a render, but as light, dark and red
