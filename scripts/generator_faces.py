@@ -25,7 +25,7 @@ from understudy.types import Attributes, OutcomeKind
 
 CONFIGS = Path(__file__).resolve().parents[1] / "configs"
 MIN_CONFIDENCE, MIN_IOU = 0.9, 0.3
-KEPT = ("skin_tone", "age_group", "expression", "head_pose")
+KEPT = ("skin_tone", "age_group", "expression", "head_pose", "glasses", "beard")
 
 
 @dataclass(frozen=True)
@@ -41,7 +41,7 @@ class Collection:
     embedding: NDArray[np.float64]  # (N, 128) of dlib
     yaw_deg: NDArray[np.float64]  # (N,)
     roll_deg: NDArray[np.float64]  # (N,)
-    kept: NDArray[np.int64]  # (N, 4) bins of KEPT that the default policy carries of the face, -1 = none
+    kept: NDArray[np.int64]  # (N, 6) bins of KEPT that the default policy carries of the face, -1 = none
     readings: dict[str, Reading]
 
     @property

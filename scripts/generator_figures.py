@@ -187,7 +187,7 @@ def attribute_lines(before: Collection, after: Collection, null: Collection) -> 
     ita = ita[np.isfinite(ita)]
     middle = statistic(lambda pick: float(np.median(ita[pick])), len(ita))
     rows.append(("skin tone: median difference of ITA, degrees", f"{shown(middle, 1)}, n = {len(ita)}", "8"))
-    for name in ("expression", "age_group"):
+    for name in ("expression", "age_group", "glasses", "beard"):
         codes = [codes_of(name, c)[base] for c in (before, after)]
         known = (codes[0] >= 0) & (codes[1] >= 0)
         if known.any():
