@@ -207,7 +207,8 @@ def main() -> None:
         for record in load_records(source.folder / LABELS, tag_keys=keys):
             group = record.tags[keys.index("age_group")]
             if record.subject in heads and (source.age_groups is None or group in source.age_groups):
-                by_head[record.subject].append(record)
+                # what is not plain is told by a flag here
+                by_head[record.subject].append(replace(record, plain=True) if config.reference_flags else record)
         taken = [by_head[name][i] for name in sorted(by_head) for i in spread(turns(by_head[name]), source.n_views)]
         print(f"{source.folder}: {len(taken)} references of {len(by_head)} heads")
         chosen += taken

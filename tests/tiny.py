@@ -34,6 +34,7 @@ def make_tiny_face_model(folder: Path, *, crop_size: int = 128, margin_cells: in
         margin_cells=margin_cells,
         residual=True,
         detail=0.5,
+        reference_flags=("beard",),
     )
     autoencoder = PatchAutoencoder(4, (8, 8), n_norm_groups=4)
     set_principal_components(autoencoder, torch.rand(500, 3, 8, 8) * 2 - 1)
@@ -64,7 +65,7 @@ def tiny_references(seed: int = 0, n: int = 4):  # type: ignore[no-untyped-def]
         ends=np.cumsum([len(f) for f in files]),
         keypoints=points + random.normal(0, 1.5, (n, 5, 2)).astype(np.float32),
         ellipses=np.tile(np.array([32, 34, 22, 28, 0], np.float32), (n, 1)),
-        tags=np.arange(n)[:, None] % 6,
+        tags=np.stack([np.arange(n) % 6, np.arange(n) % 2], axis=1),
         mean_keypoints=points * 1.2,
         subjects=np.arange(n),
     )

@@ -297,10 +297,13 @@ class Attributes:
     age_group: int | None = None
     expression: int | None = None
     perceived_gender_expression: int | None = None
-    glasses: int | None = None
-    """0 none, 1 glasses."""
-    beard: int | None = None
-    """0 none, 1 any, from stubble on."""
+    glasses: int | None = None  # 0 none, 1 any
+    beard: int | None = None  # 0 none, 1 any, from stubble on
+
+    def __post_init__(self) -> None:
+        for name, n in zip(self.__dataclass_fields__, (6, 5, 5, 4, 3, 2, 2), strict=True):
+            value = getattr(self, name)
+            _require(value is None or 0 <= value < n, f"{name} must be None or from 0 to {n - 1}, got {value}")
 
 
 @dataclass(frozen=True, init=False)

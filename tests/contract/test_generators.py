@@ -139,6 +139,11 @@ def hidden_pixels(size: tuple[int, int]) -> Iterator[np.ndarray]:
     yield np.ones((*size, 3), np.uint8)
 
 
+ALL_ATTRIBUTES = Attributes(
+    skin_tone=3, head_pose=2, age_group=3, expression=2, perceived_gender_expression=1, glasses=1, beard=1
+)
+
+
 def crop_masks(size: int) -> Iterator[np.ndarray]:
     """An ellipse in the middle, the same with a neighbour, the whole crop."""
     ellipse = cv2.ellipse(
@@ -166,7 +171,7 @@ def identity_free(make: Maker, condition_of: Callable[..., Condition] = Conditio
             pixels = np.where(mask[..., None], hidden, around)
             crop = Crop(pixels, mask.copy(), np.eye(2, 3))
             generator = make(pixels)
-            condition = condition_of(crop, points, np.ones(5, np.float32), Attributes(skin_tone=3, head_pose=2))
+            condition = condition_of(crop, points, np.ones(5, np.float32), ALL_ATTRIBUTES)
             results = generator([condition] * generator.batch_size, list(range(generator.batch_size)))
             made.add(b"".join(result.pixels.tobytes() for result in results))
         if len(made) > 1:
@@ -269,7 +274,7 @@ def pipeline_of(generator: Generator | Obscurer, n_candidates: int = 1) -> Pipel
 
 
 def written(generator: Generator | Obscurer, source: SourceImage, found: Detections) -> tuple[bytes, AnonymizedImage]:
-    attributes = [Attributes(skin_tone=i % 6, head_pose=2) for i in range(len(found))]
+    attributes = [replace(ALL_ATTRIBUTES, skin_tone=i % 6, beard=i % 2) for i in range(len(found))]
     (result,) = pipeline_of(generator).replace([source], [found], [attributes])
     assert isinstance(result, AnonymizedImage), result
     return encode(source, result.native).data, result
@@ -544,4 +549,4 @@ def test_keypoints_and_attributes_do_travel_by_way_of_the_condition() -> None:
     shape = face_shape(found.xyxy[0], found.keypoints[0], found.visibility[0])
     frame = crop_frame(shape, 32, PipelineSettings().context)
     assert seen[0].keypoints == pytest.approx(apply_affine(invert_affine(frame), face.points()), abs=1e-3)
-    assert seen[0].attributes == Attributes(skin_tone=0, head_pose=2)
+    assert seen[0].attributes == replace(ALL_ATTRIBUTES, skin_tone=0, beard=0)

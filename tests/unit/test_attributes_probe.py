@@ -68,11 +68,10 @@ def test_yaw_is_averaged_with_the_other_sign_over_the_mirror_image(make_probe: M
 
 
 def test_the_policy_carries_the_likeliest_bins_and_nothing_that_it_does_not_keep(make_probe: Maker) -> None:
-    """Of N(34, 2), 98 % lie in 30 to 44; of N(0.9, 0.05), all but nothing over 0.65; a smile with teeth has 0.7.
-
-    Glasses have 0.9 and a beard 0.2.
+    """N(41, 2) is N(37, 2.3) in years that people say, all of it in 30 to 44; all but nothing of N(0.9, 0.05)
+    lies over 0.65; a smile with teeth has 0.7, glasses 0.9 and a beard 0.2.
     """
-    probe = str(make_probe())
+    probe = str(make_probe(numbers=(41, 0.9, 20, -10, 5)))
     read = AttributePolicy(READABLE, probe=probe).read(VIEW, *FACE)
     probed = {"age_group": 2, "expression": 2, "perceived_gender_expression": 2, "glasses": 1, "beard": 0}
     assert read == Attributes(skin_tone=1, head_pose=2, **probed)
@@ -81,12 +80,26 @@ def test_the_policy_carries_the_likeliest_bins_and_nothing_that_it_does_not_keep
 
 
 def test_what_is_too_uncertain_is_not_carried(make_probe: Maker) -> None:
-    """N(37, 18) gives 0.32 to 30 to 44, and no expression has more than 0.3."""
-    probe = str(make_probe(numbers=(37, 0.5, 0, 0, 0), scales=(18, 0.5, 1, 1, 1), expression=(0.3, 0.3, 0.2, 0.2)))
+    """N(41, 15.4), N(37, 18) as people say it, gives 0.32 to 30 to 44, and no expression has more than 0.3."""
+    probe = str(make_probe(numbers=(41, 0.5, 0, 0, 0), scales=(15.4, 0.5, 1, 1, 1), expression=(0.3, 0.3, 0.2, 0.2)))
     keep = ["age_group", "expression", "perceived_gender_expression"]
     assert AttributePolicy(keep, probe=probe).read(VIEW, *FACE) == Attributes()
     bold = AttributePolicy(keep, probe=probe, min_probability=0.3).read(VIEW, *FACE)
     assert (bold.age_group, bold.expression) == (2, 0)
+
+
+def test_glasses_and_beards_are_carried_where_the_probe_is_sure_and_no_beard_on_a_child(make_probe: Maker) -> None:
+    """Of 0.55 and 0.45 neither answer has 0.6; a beard of 0.9 is carried at 41 years and not at 15, as people say 6."""
+    keep = ["age_group", "glasses", "beard"]
+    unsure = str(make_probe(flags=(0.55, 0.45)))
+    assert AttributePolicy(keep, probe=unsure).read(VIEW, *FACE) == Attributes(age_group=1)
+    bold = AttributePolicy(keep, probe=unsure, min_flag_probability=0.5).read(VIEW, *FACE)
+    assert (bold.glasses, bold.beard) == (1, 0)
+    for years, read in ((41, Attributes(age_group=2, glasses=0, beard=1)), (15, Attributes(age_group=0, glasses=0))):
+        probe = str(make_probe(numbers=(years, 0.1, 0, 0, 0), flags=(0.1, 0.9)))
+        assert AttributePolicy(keep, probe=probe).read(VIEW, *FACE) == read
+    with pytest.raises(InvalidInputError, match=r"min_flag_probability must lie in \[0.5, 1\], got 0.3"):
+        AttributePolicy(keep, probe=unsure, min_flag_probability=0.3)
 
 
 def test_of_a_face_of_a_few_pixels_the_probe_reads_nothing(make_probe: Maker) -> None:

@@ -52,7 +52,7 @@ def test_of_a_turned_head_the_temple_on_the_far_side_is_not_seen() -> None:
 
 
 def test_they_tilt_with_the_head() -> None:
-    """Rolled by 30 degrees about its middle, the face wears what it wore before, rolled."""
+    """Rolled by 30 degrees about its middle, the face wears what it wore, as wide and as high."""
     turn = np.radians(30)
     rotation = np.array([[np.cos(turn), np.sin(turn)], [-np.sin(turn), np.cos(turn)]])
     dark = change((FRONTAL - 80) @ rotation + 80) > 60
@@ -60,6 +60,7 @@ def test_they_tilt_with_the_head() -> None:
     back = (np.stack([x, y], axis=1) + 0.5 - 80) @ rotation.T + 80
     y, x = np.nonzero(change(FRONTAL) > 60)
     np.testing.assert_allclose(back.mean(axis=0), [x.mean() + 0.5, y.mean() + 0.5], atol=1.0)
+    np.testing.assert_allclose(back.std(axis=0), [x.std(), y.std()], atol=0.7)
 
 
 def test_the_same_seed_wears_the_same_pair_and_another_one_another() -> None:
@@ -73,6 +74,7 @@ def test_nothing_is_drawn_outside_the_mask_or_on_a_face_too_small() -> None:
     left = WHOLE & (np.arange(SIZE) < 80)
     assert not change(FRONTAL, mask=left)[:, 80:].any()
     assert not change(FRONTAL / 24).any()
+    assert not change(FRONTAL * np.nan).any()
     assert not change(FRONTAL, mask=~WHOLE).any()
 
 

@@ -62,9 +62,14 @@ def test_templates_that_cannot_work_are_refused(arguments: dict, message: str) -
         PromptTemplate(**arguments)
 
 
-def test_a_bin_outside_the_closed_set_is_refused() -> None:
-    with pytest.raises(InvalidInputError, match="age_group must be from 0 to 4, got 5"):
-        PromptTemplate(["a"])(Attributes(age_group=5))
+@pytest.mark.parametrize("name", N_CATEGORIES)
+def test_a_bin_outside_its_closed_set_cannot_be_carried_and_every_bin_in_it_has_words(name: str) -> None:
+    n = N_CATEGORIES[name]
+    for wrong in (-1, n):
+        with pytest.raises(InvalidInputError, match=f"{name} must be None or from 0 to {n - 1}, got {wrong}"):
+            Attributes(**{name: wrong})
+    for value in range(n):
+        assert isinstance(PromptTemplate(["{" + name + "}"])(Attributes(**{name: value})), str)
 
 
 # the pose picture

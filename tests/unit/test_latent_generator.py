@@ -180,13 +180,15 @@ def test_who_carries_glasses_wears_some_and_nothing_else_changes(generator: Late
 
 
 def test_who_carries_a_beard_gets_a_bearded_head(folder: Path, tmp_path: Path) -> None:
-    """Of four heads the last has a beard: it is drawn for every seed, and for none where no beard is carried."""
+    """Of four heads the last has a beard: it is drawn for every seed, and for none where no beard is carried.
+
+    Where the bank has fewer tags than the config names, the model is refused.
+    """
     shutil.copytree(folder, tmp_path / "model")
     bank = load_references(folder)
     assert bank is not None
     flags = (np.arange(len(bank)) == len(bank) - 1).astype(np.int64)
-    save_references(tmp_path / "model", replace(bank, tags=np.column_stack([bank.tags, flags])))
-    save_config(tmp_path / "model", replace(load_config(folder), reference_flags=("beard",)))
+    save_references(tmp_path / "model", replace(bank, tags=np.column_stack([bank.tags[:, :1], flags])))
     flagged = LatentDiffusionGenerator(tmp_path / "model")
     drawn: dict[int, set[int]] = {0: set(), 1: set()}
     for value, seen in drawn.items():
@@ -196,6 +198,11 @@ def test_who_carries_a_beard_gets_a_bearded_head(folder: Path, tmp_path: Path) -
                 flagged([_condition(0, Attributes(beard=value))], [seed])
     assert drawn[1] == {len(bank) - 1}
     assert drawn[0] == set(range(len(bank) - 1))
+    save_references(tmp_path / "model", replace(bank, tags=bank.tags[:, :1]))
+    with pytest.raises(
+        InvalidInputError, match=r"has 1 tags a picture, but config.json names 2: \['skin_tone', 'beard'\]"
+    ):
+        LatentDiffusionGenerator(tmp_path / "model")
 
 
 def _noting(lay: Any, into: set[int]) -> Any:

@@ -266,5 +266,7 @@ def test_a_head_with_a_beard_is_drawn_where_one_is_asked_for_and_nowhere_else() 
     assert bearded == {0, 1}
     assert shaven == {2, 3, 4, 5, 6, 7}
     assert len({bank.draw(seed, FRONTAL, [0], 4, flags=[1])[0] for seed in range(60)}) == 1
+    with pytest.raises(InvalidInputError, match="3 flags are asked for, but pictures have 2 tags"):
+        bank.draw(0, FRONTAL, [0], 8, flags=[1, 1, 1])
     bare = replace(bank, tags=bank.tags * 0)
     assert {bare.draw(seed, FRONTAL, [0], 8, flags=[1])[0] for seed in range(120)} == set(range(8))

@@ -20,7 +20,6 @@ PROBED = ("age_group", "expression", "perceived_gender_expression", *FLAGS)
 """Attributes that the attribute probe reads."""
 READABLE = (*MEASURED, *PROBED)
 
-
 AGE_SLOPE, AGE_OFFSET_YEARS = 1.17, -11.0
 """From the age that the probe reads of a photograph to what people say: fitted on renders, it takes children for young
 adults and spreads grown-ups too little. Chosen on the even half of 251 portraits so that mean and spread agree."""
@@ -39,6 +38,8 @@ class AttributePolicy:
         Weights of the attribute probe, by registry name or path; loaded only where ``keep`` names one of ``PROBED``.
     min_probability : float
         A bin to which the probe gives less than this is not carried, in [0, 1].
+    min_flag_probability : float
+        The same for glasses and beard, of which one answer has half or more, in [0.5, 1].
     min_face_px : float
         Of a face whose box has a shorter side, the probe reads nothing.
     n_threads : int
@@ -57,6 +58,7 @@ class AttributePolicy:
         *,
         probe: str = PROBE,
         min_probability: float = 0.4,
+        min_flag_probability: float = 0.6,
         min_face_px: float = 20.0,
         n_threads: int = 1,
     ) -> None:
@@ -68,9 +70,12 @@ class AttributePolicy:
             )
         if not 0 <= min_probability <= 1:
             raise InvalidInputError(f"min_probability must lie in [0, 1], got {min_probability}")
+        if not 0.5 <= min_flag_probability <= 1:
+            raise InvalidInputError(f"min_flag_probability must lie in [0.5, 1], got {min_flag_probability}")
         self.keep = tuple(sorted(keep))
         self.keypoints = keypoints
         self.min_probability = min_probability
+        self.min_flag_probability = min_flag_probability
         self.min_face_px = min_face_px
         self.probe = AttributeProbe(probe, n_threads=n_threads) if set(keep) & set(PROBED) else None
 
@@ -99,7 +104,9 @@ class AttributePolicy:
             found["head_pose"] = None if yaw is None else yaw_bin(yaw)
         if self.probe is not None and min(xyxy[2] - xyxy[0], xyxy[3] - xyxy[1]) >= self.min_face_px:
             likely = _likely(self.probe.read(view, xyxy, keypoints, visibility))
-            found |= {name: self._likeliest(likely[name]) for name in PROBED if name in self.keep}
+            found |= {name: self._likeliest(name, likely[name]) for name in PROBED if name in self.keep}
+            if likely["age_group"].argmax() == 0:
+                found.pop("beard", None)  # a shadow on a child's chin
         return Attributes(**found)
 
     def mismatch(
@@ -138,10 +145,11 @@ class AttributePolicy:
         """SHA-256 of the probe's weights, where it is in use."""
         return {} if self.probe is None else self.probe.digests()
 
-    def _likeliest(self, probabilities: NDArray[np.float64]) -> int | None:
+    def _likeliest(self, name: str, probabilities: NDArray[np.float64]) -> int | None:
         """The bin with the largest probability, unless that is too small."""
         best = int(probabilities.argmax())
-        return best if probabilities[best] >= self.min_probability else None
+        least = self.min_flag_probability if name in FLAGS else self.min_probability
+        return best if probabilities[best] >= least else None
 
 
 def _likely(reading: ProbeReading) -> dict[str, NDArray[np.float64]]:

@@ -50,15 +50,15 @@ class ModelConfig:
     detail_scale: int = 1
     """How many times the networks' resolution a crop has: what is finer than theirs comes from the reference alone."""
     format: int = FORMAT
+    reference_flags: tuple[str, ...] = ()
+    """Names of what a reference has or has not, after ``style_tags`` in the bank's tags: where some agree in all of
+    these, only they are in the draw; what is not carried is not there."""
 
     @property
     def size(self) -> int:
         """Side of the latents, cells."""
         return self.crop_size // self.cell_px - 2 * self.margin_cells
 
-    reference_flags: tuple[str, ...] = ()
-    """Names of what a reference has or has not, after ``style_tags`` in the bank's tags: only those that agree in all
-    are in the draw, and what is not carried is not there."""
     tag_weights: tuple[float, ...] = ()
     """For each of ``style_tags``, what one bin's difference counts when a reference is drawn."""
     tag_places: tuple[tuple[float, ...], ...] = ()

@@ -84,14 +84,14 @@ class ReferenceBank:
         wanted : sequence of float or None
             One value for each tag, which may lie between bins; None = anything.
         n_least : int
-            So many of all subjects stay in the draw, each with the picture of it that suits best.
+            So many subjects stay in the draw, each with the picture of it that suits best; with ``flags``, of all.
         weights : sequence of float
             What one bin's difference of each tag counts beside the distance of shapes; ``TAG_WEIGHT`` where left out.
         turn_weight : float
             What a difference of ``nose_offset`` counts: a warp moves keypoints, and turns a head only half as far.
         flags : sequence of int
             What the last tags have to be; of the subjects that have a picture like that, the same share is in the draw.
-            Where no picture is like that, all are.
+            Where no picture is like that, all are; -1 is like nothing.
         """
         places = np.asarray(self.mean_keypoints if keypoints is None else keypoints)
         target = shape_of(places[None])[0]
@@ -104,6 +104,8 @@ class ReferenceBank:
         for column, value, weight in zip(self.tags.T, wanted, counts, strict=False):
             if value is not None:
                 distance = distance + weight * np.where(column < 0, 1.0, np.abs(column - value))
+        if len(flags) > self.tags.shape[1]:
+            raise InvalidInputError(f"{len(flags)} flags are asked for, but pictures have {self.tags.shape[1]} tags")
         alike = (self.tags[:, self.tags.shape[1] - len(flags) :] == np.asarray(flags, np.int64)).all(axis=1)
         alike = alike if alike.any() else np.ones_like(alike)
         share = len(np.unique(self.subjects[alike])) / len(np.unique(self.subjects))

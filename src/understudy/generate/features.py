@@ -7,6 +7,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from understudy.color import lab
+from understudy.generate.outline import wall_above
 
 _DARK, _FADE = 0.84, 0.2
 """Share of the skin's lightness under which a lower face is beard, and over which range all of it is."""
@@ -22,7 +23,8 @@ _DARKER = 0.9
 """Lightness of a beard, of the hair's."""
 _RING = (0.03, 0.14)
 """Where hair is looked for above the face, beyond the mask's edge, of the mask's radius."""
-_HAIR_CHROMA, _HAIR_LIGHTNESS, _LEAST_B = 32.0, 85.0, -6.0
+_HAIR_CHROMA, _HAIR_LIGHTNESS, _LEAST_B, _SKIN_LIKE = 32.0, 85.0, -6.0, 16.0
+"""What may be hair, in CIELAB: its largest chroma and lightness, its least b*, and how far from skin it is."""
 _ENOUGH = 0.12
 """Share of what shows there that has to be hair before half of it is believed."""
 _TOOTH_GREY, _TOOTH_LIGHT = 0.7, 0.55
@@ -53,10 +55,11 @@ def hair_coloured(
     if not (cover & mask).any():
         return pixels
     value = _to_lab(pixels)
-    skin = float(np.percentile(value[cover & mask][:, 0], 70))
+    skin = np.percentile(value[cover & mask], 70, axis=0)
     hair, share = _hair_above(context, mask, keypoints, skin)
     trust = _FOLLOWS * share / (share + _ENOUGH)
-    dark = np.clip((_DARK * skin - cv2.GaussianBlur(value[..., 0], (0, 0), 1.0)) / (_FADE * skin), 0, 1) * cover
+    light = cv2.GaussianBlur(value[..., 0], (0, 0), 1.0) / max(float(skin[0]), 1.0)
+    dark = np.clip((_DARK - light) / _FADE, 0, 1) * cover
     _, below = _along(keypoints, mask.shape)
     weight = dark * np.clip((below - _BEARD) / _SOFT, 0, 1) * (1 - _mouth(keypoints, mask.shape, _LIPS))
     if not (weight > 0.5).any():
@@ -66,7 +69,7 @@ def hair_coloured(
     goal = np.array([own[0] + step, *((1 - trust) * _CALM * own[1:] + trust * hair[1:])])
     # single strands keep a little of their own colour
     value += (weight[..., None] * (goal + (value - own) * [1.0, _CALM, _CALM] - value)).astype(np.float32)
-    return _from_lab(value)
+    return np.where(weight[..., None] > 0, _from_lab(value), pixels)
 
 
 def whiter_teeth(
@@ -89,7 +92,7 @@ def whiter_teeth(
     step = of_dark + (of_light - of_dark) * float(np.clip(skin[0] / 75, 0, 1))
     value[..., 0] += tooth * _LIFTED * np.maximum(min(float(skin[0]) + step, _LIGHTEST) - value[..., 0], 0)
     value[..., 1] -= tooth * 0.5 * np.maximum(value[..., 1], 0)
-    return _from_lab(value)
+    return np.where(tooth[..., None] > 0, _from_lab(value), pixels)
 
 
 def _to_lab(pixels: NDArray[np.uint8]) -> NDArray[np.float32]:
@@ -122,9 +125,12 @@ def _mouth(keypoints: NDArray[np.floating], shape: tuple[int, ...], half_height:
 
 
 def _hair_above(
-    context: NDArray[np.uint8], mask: NDArray[np.bool_], keypoints: NDArray[np.floating], skin: float
+    context: NDArray[np.uint8], mask: NDArray[np.bool_], keypoints: NDArray[np.floating], skin: NDArray[np.floating]
 ) -> tuple[NDArray[np.float64], float]:
-    """Median CIELAB colour of what may be hair over a mask, and its share of what shows there."""
+    """Median CIELAB colour of what may be hair over a mask, and its share of what shows there.
+
+    Neither a wall nor what is like the reference's skin (3,), as a bald head is, counts.
+    """
     side, below = _along(keypoints, mask.shape)
     away = cv2.distanceTransform((~mask).astype(np.uint8), cv2.DIST_L2, 3) / np.sqrt(mask.sum() / np.pi)
     ring = (away > _RING[0]) & (away < _RING[1]) & (below < 0.1) & (np.abs(side) < 1.3)
@@ -132,5 +138,8 @@ def _hair_above(
         return np.zeros(3), 0.0
     value = lab(context[ring])
     hair = (np.hypot(value[:, 1], value[:, 2]) < _HAIR_CHROMA) & (value[:, 2] > _LEAST_B)
-    hair &= value[:, 0] < min(_HAIR_LIGHTNESS, skin)
-    return (np.median(value[hair], axis=0), float(hair.mean())) if hair.any() else (np.zeros(3), 0.0)
+    hair &= value[:, 0] < min(_HAIR_LIGHTNESS, float(skin[0]))
+    hair &= np.linalg.norm((value - skin) * [0.6, 1, 1], axis=1) > _SKIN_LIKE
+    if not hair.any():
+        return np.zeros(3), 0.0
+    return np.median(value[hair], axis=0), float(hair.mean()) * (1 - wall_above(keypoints, context, mask))

@@ -153,7 +153,7 @@ def with_glasses(
     """
     pose, frame = _Pose.of(keypoints), Frame.of(seed)
     unit = float(np.hypot(*pose.down))
-    if unit < 4 or not mask.any():
+    if not unit >= 4 or not mask.any():  # NaN neither
         return pixels
     shape = (mask.shape[0], mask.shape[1])
     width = max(frame.thick * unit, 0.9)

@@ -41,6 +41,7 @@ from understudy.types import ERASED, Condition, Generated, OutcomeKind
 
 ONNX_PARTS = ("encoder", "denoiser", "decoder")
 TEETH = EXPRESSIONS.index("smile, teeth shown")
+BEARD = "beard"
 Precision = Literal["fp32", "fp16", "int8"]
 """Arithmetic of the ONNX graphs; see ``understudy export``."""
 PRECISIONS: tuple[Precision, ...] = ("fp32", "fp16", "int8")
@@ -127,6 +128,8 @@ class LatentDiffusionGenerator:
     ------
     MissingWeightsError
         A file of the model is not there.
+    InvalidInputError
+        Its references have other tags than its config names.
     """
 
     name = "latent_diffusion"
@@ -153,6 +156,14 @@ class LatentDiffusionGenerator:
         self.config = load_config(self._folder)
         self._styles = load_styles(self._folder)
         self._references = load_references(self._folder)
+        expected = len(self.config.style_tags) + len(self.config.reference_flags)
+        if self.config.reference_flags and self._references is not None:
+            n_tags = self._references.tags.shape[1]
+            if n_tags != expected:
+                raise InvalidInputError(
+                    f"{self._folder / REFERENCES} has {n_tags} tags a picture, but {CONFIG} names {expected}: "
+                    f"{[*self.config.style_tags, *self.config.reference_flags]}"
+                )
         self.crop_size = self.config.condition_size
         self.n_steps = self.config.n_steps if n_steps is None else n_steps
         if self.n_steps < 1:
@@ -269,9 +280,16 @@ class LatentDiffusionGenerator:
         laid, cover = fitted(laid, cover, goal, context, mask)
         laid = matched(laid, cover, context, mask)
         if len(goal) == len(MIRRORED):
-            laid = hair_coloured(laid, cover, goal, context, mask) if condition.attributes.beard else laid
+            laid = hair_coloured(laid, cover, goal, context, mask) if self._bearded(index) else laid
             laid = whiter_teeth(laid, cover, goal) if condition.attributes.expression == TEETH else laid
         return laid, cover
+
+    def _bearded(self, index: int) -> bool:
+        """Whether a reference has a beard."""
+        flags, bank = self.config.reference_flags, self._references
+        if bank is None or BEARD not in flags:
+            return False
+        return bool(bank.tags[index, len(self.config.style_tags) + flags.index(BEARD)] == 1)
 
     def _one(self, condition: Condition, seed: int) -> Generated:
         scale, margin = self.config.detail_scale, self.config.detail_scale * self.config.margin_px

@@ -36,7 +36,7 @@ _LAYERS, _N_LAYERS, _LAYER_UNLIKE = (0.03, 0.5), 48, 22.0
 """Where the layer at the mask's edge is looked for, likewise, and the distance in CIELAB at which it ends."""
 _STRANDS = 0.075
 """How far the edge of hair over a forehead wanders, of the mask's radius."""
-_FADES = 0.09
+_FADES = 0.06
 """Depth in the mask at which a face is there whole, of the mask's radius."""
 _HAIRLINE, _SHARPNESS = 0.9, 2.5
 """How deep that edge lies in the face, in ``_STRANDS``, and how steeply the face begins there."""
@@ -125,6 +125,21 @@ def under_hair(
     within = cv2.distanceTransform(mask.astype(np.uint8), cv2.DIST_L2, 5)
     faded = np.minimum(shown, np.clip(within / (_FADES * length), 0, 1))
     return np.asarray(faded + high * (ragged - faded), np.float32)
+
+
+def wall_above(keypoints: NDArray[np.floating], context: NDArray[np.uint8], mask: NDArray[np.bool_]) -> float:
+    """How much of what lies over a face looks like a wall and not like hair, in [0, 1]. Known pixels alone are read.
+
+    Parameters
+    ----------
+    keypoints : (5, 2) px
+    context : (H, W, 3) uint8
+        With the erased pixels under ``mask`` (H, W).
+    """
+    center, chin_deg = _frame(keypoints)
+    edge = _extent(mask, center, float(max(mask.shape)))
+    high = np.abs((_angles_deg() - chin_deg + 180) % 360 - 180) > _SIDES_DEG[1]
+    return float(_wall_outside(context, mask, center, edge)[high].mean())
 
 
 def around_a_face(
@@ -234,7 +249,8 @@ def _layer_outside(
     hue, chroma = np.degrees(np.arctan2(first[:, 2], first[:, 1])), np.hypot(first[:, 1], first[:, 2])
     skin = (first[:, 0] > 45) & (np.abs(hue - 50) < 25) & (chroma > 12)
     thick = np.where(known[:, :2].all(axis=1), thick * np.where(skin, _OF_AN_EAR, _OF_HAIR), np.inf)
-    layer = np.clip(thick * edge / np.sqrt(max(mask.sum(), 1)), _THINNEST, WHOLE)
+    thick = np.where(edge > 0, np.minimum(thick, 100.0), 100.0)  # edge 0: the keypoints' middle lies beside the mask
+    layer = np.clip(thick * np.maximum(edge, 1) / np.sqrt(max(mask.sum(), 1)), _THINNEST, WHOLE)
     return np.exp(_around(np.log(layer), 4))
 
 

@@ -38,4 +38,5 @@ def textured_skin(
                 grain = cv2.GaussianBlur(random.standard_normal(pixels.shape[:2]).astype(np.float32), (0, 0), sigma)
                 value[..., channel] += weight * light * np.float32(sd / max(float(grain.std()), 1e-6)) * grain
     value[..., 0] = np.clip(value[..., 0], 0, 100)
-    return np.clip(np.rint(cv2.cvtColor(value, cv2.COLOR_LAB2RGB) * 255), 0, 255).astype(np.uint8)
+    made = np.clip(np.rint(cv2.cvtColor(value, cv2.COLOR_LAB2RGB) * 255), 0, 255).astype(np.uint8)
+    return np.where(weight[..., None] > 0, made, pixels)

@@ -116,7 +116,7 @@ def eye_opening(landmarks: NDArray[np.floating]) -> float:
 
 
 def rejection(row: dict[str, Any]) -> str | None:
-    """The rule that a view breaks, or None. A beard breaks none: it is a tag, and who has none is asked for none."""
+    """The rule that a view breaks, or None. A beard breaks none: labels say so, and that such a face is not plain."""
     if not (row["plain"] or (row["worn"] == "none" and not row["lipstick"] and not row["eye_shadow"])):
         return "not_plain"
     if abs(row["yaw_deg"]) > _LEFT_OUT[0]:
@@ -144,6 +144,7 @@ def reference(row: dict[str, Any], folder: Path) -> tuple[NDArray[np.uint8], dic
     labels = {
         "file": f"{row['index']:06d}_{row['view']}.png",
         **{name: row[name] for name in (*kept, *tags)},
+        "plain": not bearded,
         "beard": int(bearded),
         "skin_tone": ita_bin(ita) if np.isfinite(ita) else None,
         "ita_deg": round(float(ita), 2) if np.isfinite(ita) else None,
