@@ -163,6 +163,8 @@ to the left and below their middle, along the face's own axes (one down = the mo
 Brows are left alone: lifted or drawn together they are an expression."""
 _WHITE = np.float32(259)
 _PAIRS = ((0, 1), (4, 5))
+_WIDE_OPEN = 0.03
+"""By how much rendered eyes are wider open than people's (even half of 251 portraits)."""
 _BEND_SHARE = np.array([[1.0, 1.0]] * 2 + [[1.2, 0.6], [0.0, 1.4]] + [[1.2, 0.8]] * 2 + [[1, 1], [0.6, 0.6]])
 
 
@@ -175,6 +177,7 @@ def bend_for(seed: int, strength: float) -> NDArray[np.float64] | None:
         return None
     random = np.random.Generator(np.random.Philox(np.random.SeedSequence([seed, 3])))
     amount = np.clip(random.normal(0, strength, (len(BENDS), 2)), -2 * strength, 2 * strength) * _BEND_SHARE
+    amount[:2, 1] -= _WIDE_OPEN
     for right, left in _PAIRS:
         amount[left] = amount[right]
     return np.asarray(amount, np.float64)
