@@ -8,7 +8,7 @@ import pytest
 from numpy.typing import NDArray
 
 from understudy.generate.features import hair_coloured, whiter_teeth
-from understudy.generate.texture import textured_skin
+from understudy.generate.texture import fineness, textured_skin
 
 SIZE = 120
 POINTS = np.array([[46, 48], [74, 48], [60, 62], [50, 76], [70, 76]], np.float64)
@@ -93,3 +93,6 @@ def test_grains_of_skin_leave_its_mean_and_depend_on_the_seed_alone() -> None:
     assert 0.6 < float(off.std()) < 2.5
     child, anybody = (lab(textured_skin(pixels, weight, 40.0, age, 3))[:, 60:, 0].std() for age in (0, None))
     assert child < anybody < off.std()
+    shares = [fineness(age) for age in range(5)]
+    assert shares == sorted(shares)
+    assert shares[0] < fineness(None) < shares[4]

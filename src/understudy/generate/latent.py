@@ -33,7 +33,7 @@ from understudy.generate.features import hair_coloured, whiter_teeth
 from understudy.generate.glasses import with_glasses
 from understudy.generate.outline import around_a_face, fitted, under_hair
 from understudy.generate.rim import continued
-from understudy.generate.texture import textured_skin
+from understudy.generate.texture import fineness, textured_skin
 from understudy.generate.tone import hold_skin_hue, toned
 from understudy.runtime.onnx import CPU, open_session
 from understudy.seeding import standard_normal
@@ -345,7 +345,8 @@ class LatentDiffusionGenerator:
         config = self.config
         own = settled(drawn, laid, cover & erased, edged(cover))
         sigma_px = config.detail_scale * config.detail_sigma_px
-        fine = transfer_detail(own, laid, cover, sigma_px=sigma_px, share=config.detail)
+        share = config.detail * fineness(age_group)
+        fine = transfer_detail(own, laid, cover, sigma_px=sigma_px, share=share)
         if len(places) != len(MIRRORED):
             return fine
         down = places[3:5].mean(axis=0) - places[:2].mean(axis=0)

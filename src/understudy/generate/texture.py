@@ -1,4 +1,4 @@
-"""Skin that is not of one colour: pores and blotches over a rendered face, from the seed alone."""
+"""Skin that is not of one colour: grains over a rendered face from the seed alone, and wrinkles as age has them."""
 
 from __future__ import annotations
 
@@ -8,8 +8,15 @@ from numpy.typing import NDArray
 
 _LAYERS = ((0.014, 0.9, 0.0), (0.045, 0.5, 0.4), (0.16, 0.5, 0.7))
 """Width of a layer's grains, of the distance from eyes to mouth, and standard deviation of L* and a*."""
-_OF_AGE, _OF_ANY = (0.1, 0.3, 0.5, 0.9, 1.3), 0.4
+_FINE = (0.75, 0.95, 1.0, 1.15, 1.3)
+"""Share of a reference's fine structure by age group: wrinkles and folds are of it."""
+_OF_AGE, _OF_ANY = (0.0, 0.15, 0.45, 0.85, 1.0), 0.4
 """Share of that by age group, and where none is carried: to a reader of faces all of it on everybody is seven years."""
+
+
+def fineness(age_group: int | None) -> float:
+    """How much of a reference's fine structure a face of an age group shows, of what suits anybody."""
+    return 1.0 if age_group is None else _FINE[age_group]
 
 
 def textured_skin(
