@@ -89,8 +89,13 @@ def test_what_is_too_uncertain_is_not_carried(make_probe: Maker) -> None:
 
 
 def test_glasses_and_beards_are_carried_where_the_probe_is_sure_and_no_beard_on_a_child(make_probe: Maker) -> None:
-    """Of 0.55 and 0.45 neither answer has 0.6; a beard of 0.9 is carried at 41 years and not at 15, as people say 6."""
+    """Of 0.55 and 0.45 neither answer has 0.6; a beard of 0.9 is carried at 41 years and not at 15, as people say 6,
+    nor of a face of 31 px.
+    """
     keep = ["age_group", "glasses", "beard"]
+    small = (np.array([50.0, 50.0, 81.0, 92.0]), POINTS * 0.4 + 42, np.ones(5))
+    grown = str(make_probe(numbers=(41, 0.1, 0, 0, 0), flags=(0.9, 0.9)))
+    assert AttributePolicy(keep, probe=grown).read(VIEW, *small) == Attributes(age_group=2, glasses=1)
     unsure = str(make_probe(flags=(0.55, 0.45)))
     assert AttributePolicy(keep, probe=unsure).read(VIEW, *FACE) == Attributes(age_group=1)
     bold = AttributePolicy(keep, probe=unsure, min_flag_probability=0.5).read(VIEW, *FACE)

@@ -25,6 +25,10 @@ AGE_SLOPE, AGE_OFFSET_YEARS = 1.17, -11.0
 adults and spreads grown-ups too little. Chosen on the even half of 251 portraits so that mean and spread agree."""
 
 
+MIN_BEARD_PX = 32.0
+"""Of a face whose box has a shorter side, no beard is carried: shadows look like one."""
+
+
 class AttributePolicy:
     """Reads the attributes that the policy keeps, each as a bin of a small closed set, and nothing else.
 
@@ -66,7 +70,7 @@ class AttributePolicy:
         if unknown:
             raise ConfigError(
                 f"attributes.keep names {unknown}, which cannot be read: "
-                f"choose from {list(READABLE)}, or [] for nothing"
+                f"choose from {list(READABLE)}, or [] for no attribute"
             )
         if not 0 <= min_probability <= 1:
             raise InvalidInputError(f"min_probability must lie in [0, 1], got {min_probability}")
@@ -105,8 +109,8 @@ class AttributePolicy:
         if self.probe is not None and min(xyxy[2] - xyxy[0], xyxy[3] - xyxy[1]) >= self.min_face_px:
             likely = _likely(self.probe.read(view, xyxy, keypoints, visibility))
             found |= {name: self._likeliest(name, likely[name]) for name in PROBED if name in self.keep}
-            if likely["age_group"].argmax() == 0:
-                found.pop("beard", None)  # a shadow on a child's chin
+            if likely["age_group"].argmax() == 0 or min(xyxy[2] - xyxy[0], xyxy[3] - xyxy[1]) < MIN_BEARD_PX:
+                found.pop("beard", None)  # a shadow on a child's chin, or on one of a few pixels
         return Attributes(**found)
 
     def mismatch(
