@@ -149,7 +149,10 @@ def kept_of(
         There is not one name for each subject, or nothing would stay.
     """
     if len(names) != bank.subjects.max() + 1:
-        raise InvalidInputError(f"{len(names)} names for the {bank.subjects.max() + 1} subjects of a bank")
+        raise InvalidInputError(
+            f"{len(names)} names for the {bank.subjects.max() + 1} subjects of a bank: "
+            "take heads.txt and references.npz of one version"
+        )
     turn, rows = nose_offset(bank.keypoints), []
     for subject in (number for number, name in enumerate(names) if name in keep):
         for code, n in expressions.items():

@@ -7,6 +7,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from understudy.attributes.skin_tone import ITA_CUTS_DEG, measure_skin_lab
+from understudy.generate.cielab import to_lab
 
 LARGEST_RATIO = 2.0
 """Lightness of the skin is scaled by no more than this, either way."""
@@ -44,7 +45,7 @@ def skin_to(
     middle = np.radians((edges[wanted] + edges[wanted + 1]) / 2)
     goal = (50 + float(skin[2]) * np.tan(middle)) / max(float(skin[0]), 1.0)
     ratio = float(np.clip(goal, 1 / LARGEST_RATIO, LARGEST_RATIO))
-    lab = np.asarray(cv2.cvtColor(laid.astype(np.float32) / 255, cv2.COLOR_RGB2LAB), np.float32)
+    lab = to_lab(laid)
     off = ((lab[..., 1:] - skin[1:].astype(np.float32)) ** 2).sum(axis=2)
     share = np.exp(-off / (2 * SIGMA_AB**2)) * cover
     share = np.where(lab[..., 0] > 0.35 * skin[0], cv2.GaussianBlur(share.astype(np.float32), (0, 0), 0.8), 0) * cover

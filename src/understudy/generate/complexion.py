@@ -8,6 +8,7 @@ from numpy.typing import NDArray
 
 from understudy.attributes.skin_tone import TONE_PIVOT
 from understudy.color import lab
+from understudy.generate.cielab import from_lab, to_lab
 
 _RING = 0.30
 """How far around the mask skin is looked for, of the square root of its area."""
@@ -47,7 +48,7 @@ def matched(
     """
     if not (cover & mask).any():
         return pixels
-    value = np.asarray(cv2.cvtColor(pixels.astype(np.float32) / 255, cv2.COLOR_RGB2LAB), np.float32)
+    value = to_lab(pixels)
     own = np.median(value[cover & mask], axis=0)
     seen, share = _skin_beside(context, mask, cover & mask, float(own[0]))
     if share == 0:
@@ -59,9 +60,8 @@ def matched(
     stretch = float(np.clip((b + yellower) / b, 1 / _LARGEST_STRETCH, _LARGEST_STRETCH))
     follows = 1 + _LIGHTNESS_FOLLOWS * (stretch - 1)
     value[..., 0] *= np.float32((TONE_PIVOT + (own[0] - TONE_PIVOT) * follows) / max(float(own[0]), 1))
-    value[..., 0] = np.clip(value[..., 0], 0, 100)
     value[..., 2] *= np.float32(stretch)
-    return np.clip(np.rint(cv2.cvtColor(value, cv2.COLOR_LAB2RGB) * 255), 0, 255).astype(np.uint8)
+    return from_lab(value)
 
 
 def settled(
@@ -82,14 +82,10 @@ def settled(
     """
     if not cover.any():
         return drawn
-    own, goal = (
-        np.asarray(cv2.cvtColor(picture.astype(np.float32) / 255, cv2.COLOR_RGB2LAB), np.float32)
-        for picture in (drawn, reference)
-    )
+    own, goal = (to_lab(picture) for picture in (drawn, reference))
     shift = _SETTLED * (np.median(goal[cover], axis=0) - np.median(own[cover], axis=0))
     own += weight.astype(np.float32)[..., None] * shift.astype(np.float32)
-    own[..., 0] = np.clip(own[..., 0], 0, 100)
-    return np.clip(np.rint(cv2.cvtColor(own, cv2.COLOR_LAB2RGB) * 255), 0, 255).astype(np.uint8)
+    return from_lab(own)
 
 
 def _skin_beside(

@@ -7,6 +7,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from understudy.color import lab
+from understudy.generate.cielab import from_lab, to_lab
 from understudy.generate.outline import wall_above
 
 _DARK, _FADE = 0.84, 0.2
@@ -54,14 +55,15 @@ def hair_coloured(
     """
     if not (cover & mask).any():
         return pixels
-    value = _to_lab(pixels)
+    value = to_lab(pixels)
     skin = np.percentile(value[cover & mask], 70, axis=0)
-    hair, share = _hair_above(context, mask, keypoints, skin)
+    side, below = _along(keypoints, mask.shape)
+    hair, share = _hair_above(context, mask, side, below, skin)
+    share *= 1 - wall_above(keypoints, context, mask)
     trust = _FOLLOWS * share / (share + _ENOUGH)
     light = cv2.GaussianBlur(value[..., 0], (0, 0), 1.0) / max(float(skin[0]), 1.0)
     dark = np.clip((_DARK - light) / _FADE, 0, 1) * cover
-    _, below = _along(keypoints, mask.shape)
-    weight = dark * np.clip((below - _BEARD) / _SOFT, 0, 1) * (1 - _mouth(keypoints, mask.shape, _LIPS))
+    weight = dark * np.clip((below - _BEARD) / _SOFT, 0, 1) * (1 - _mouth(keypoints, side, below, _LIPS))
     if not (weight > 0.5).any():
         return pixels
     own = np.median(value[weight > 0.5], axis=0)
@@ -69,7 +71,7 @@ def hair_coloured(
     goal = np.array([own[0] + step, *((1 - trust) * _CALM * own[1:] + trust * hair[1:])])
     # single strands keep a little of their own colour
     value += (weight[..., None] * (goal + (value - own) * [1.0, _CALM, _CALM] - value)).astype(np.float32)
-    return np.where(weight[..., None] > 0, _from_lab(value), pixels)
+    return np.where(weight[..., None] > 0, from_lab(value), pixels)
 
 
 def whiter_teeth(
@@ -81,27 +83,18 @@ def whiter_teeth(
     """
     if not cover.any():
         return pixels
-    value = _to_lab(pixels)
+    value = to_lab(pixels)
     skin = np.percentile(value[cover], 60, axis=0)
     chroma = np.hypot(value[..., 1], value[..., 2]) / max(float(np.hypot(skin[1], skin[2])), 1.0)
     grey = np.clip((_TOOTH_GREY - chroma) / 0.25, 0, 1)
     light = np.clip((value[..., 0] / max(float(skin[0]), 1.0) - _TOOTH_LIGHT) / 0.2, 0, 1)
-    inside = grey * light * _mouth(keypoints, cover.shape, _TEETH) * cover
+    inside = grey * light * _mouth(keypoints, *_along(keypoints, cover.shape), _TEETH) * cover
     tooth = cv2.GaussianBlur(inside.astype(np.float32), (0, 0), 0.6)
     of_dark, of_light = _LIGHTER
     step = of_dark + (of_light - of_dark) * float(np.clip(skin[0] / 75, 0, 1))
     value[..., 0] += tooth * _LIFTED * np.maximum(min(float(skin[0]) + step, _LIGHTEST) - value[..., 0], 0)
     value[..., 1] -= tooth * 0.5 * np.maximum(value[..., 1], 0)
-    return np.where(tooth[..., None] > 0, _from_lab(value), pixels)
-
-
-def _to_lab(pixels: NDArray[np.uint8]) -> NDArray[np.float32]:
-    return np.asarray(cv2.cvtColor(pixels.astype(np.float32) / 255, cv2.COLOR_RGB2LAB), np.float32)
-
-
-def _from_lab(value: NDArray[np.float32]) -> NDArray[np.uint8]:
-    value[..., 0] = np.clip(value[..., 0], 0, 100)
-    return np.clip(np.rint(cv2.cvtColor(value, cv2.COLOR_LAB2RGB) * 255), 0, 255).astype(np.uint8)
+    return np.where(tooth[..., None] > 0, from_lab(value), pixels)
 
 
 def _along(keypoints: NDArray[np.floating], shape: tuple[int, ...]) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
@@ -115,9 +108,10 @@ def _along(keypoints: NDArray[np.floating], shape: tuple[int, ...]) -> tuple[NDA
     return off @ np.array([down[1], -down[0]]) / square, off @ down / square
 
 
-def _mouth(keypoints: NDArray[np.floating], shape: tuple[int, ...], half_height: float) -> NDArray[np.float64]:
+def _mouth(
+    keypoints: NDArray[np.floating], side: NDArray[np.float64], below: NDArray[np.float64], half_height: float
+) -> NDArray[np.float64]:
     """How much of each pixel (H, W) lies in a mouth of some half-height, of the distance from the eyes to it."""
-    side, below = _along(keypoints, shape)
     points = np.asarray(keypoints, np.float64)
     down = points[3:5].mean(axis=0) - points[:2].mean(axis=0)
     wide = max(0.5 * float(np.hypot(*(points[4] - points[3]))) / max(float(np.hypot(*down)), 1e-3), 0.2)
@@ -125,13 +119,16 @@ def _mouth(keypoints: NDArray[np.floating], shape: tuple[int, ...], half_height:
 
 
 def _hair_above(
-    context: NDArray[np.uint8], mask: NDArray[np.bool_], keypoints: NDArray[np.floating], skin: NDArray[np.floating]
+    context: NDArray[np.uint8],
+    mask: NDArray[np.bool_],
+    side: NDArray[np.float64],
+    below: NDArray[np.float64],
+    skin: NDArray[np.floating],
 ) -> tuple[NDArray[np.float64], float]:
     """Median CIELAB colour of what may be hair over a mask, and its share of what shows there.
 
-    Neither a wall nor what is like the reference's skin (3,), as a bald head is, counts.
+    What is like the reference's skin (3,), as a bald head is, does not count.
     """
-    side, below = _along(keypoints, mask.shape)
     away = cv2.distanceTransform((~mask).astype(np.uint8), cv2.DIST_L2, 3) / np.sqrt(mask.sum() / np.pi)
     ring = (away > _RING[0]) & (away < _RING[1]) & (below < 0.1) & (np.abs(side) < 1.3)
     if not ring.any():
@@ -142,4 +139,4 @@ def _hair_above(
     hair &= np.linalg.norm((value - skin) * [0.6, 1, 1], axis=1) > _SKIN_LIKE
     if not hair.any():
         return np.zeros(3), 0.0
-    return np.median(value[hair], axis=0), float(hair.mean()) * (1 - wall_above(keypoints, context, mask))
+    return np.median(value[hair], axis=0), float(hair.mean())

@@ -162,7 +162,8 @@ class LatentDiffusionGenerator:
             if n_tags != expected:
                 raise InvalidInputError(
                     f"{self._folder / REFERENCES} has {n_tags} tags a picture, but {CONFIG} names {expected}: "
-                    f"{[*self.config.style_tags, *self.config.reference_flags]}"
+                    f"{[*self.config.style_tags, *self.config.reference_flags]}; take {CONFIG} and {REFERENCES} of one "
+                    "version, or put the bank together anew with scripts/choose_references.py"
                 )
         self.crop_size = self.config.condition_size
         self.n_steps = self.config.n_steps if n_steps is None else n_steps

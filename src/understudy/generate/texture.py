@@ -6,6 +6,8 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+from understudy.generate.cielab import from_lab, to_lab
+
 _LAYERS = ((0.014, 0.9, 0.0), (0.045, 0.5, 0.4), (0.16, 0.5, 0.7))
 """Width of a layer's grains, of the distance from eyes to mouth, and standard deviation of L* and a*."""
 _FINE = (0.75, 0.95, 1.0, 1.15, 1.3)
@@ -36,7 +38,7 @@ def textured_skin(
     seed : int
     """
     random = np.random.Generator(np.random.Philox(np.random.SeedSequence([seed, 6])))
-    value = np.asarray(cv2.cvtColor(pixels.astype(np.float32) / 255, cv2.COLOR_RGB2LAB), np.float32)
+    value = to_lab(pixels)
     light = (_OF_ANY if age_group is None else _OF_AGE[age_group]) * value[..., 0] / 65
     for width, sd_l, sd_a in _LAYERS:
         sigma = max(width * length_px, 0.5)
@@ -44,6 +46,4 @@ def textured_skin(
             if sd:
                 grain = cv2.GaussianBlur(random.standard_normal(pixels.shape[:2]).astype(np.float32), (0, 0), sigma)
                 value[..., channel] += weight * light * np.float32(sd / max(float(grain.std()), 1e-6)) * grain
-    value[..., 0] = np.clip(value[..., 0], 0, 100)
-    made = np.clip(np.rint(cv2.cvtColor(value, cv2.COLOR_LAB2RGB) * 255), 0, 255).astype(np.uint8)
-    return np.where(weight[..., None] > 0, made, pixels)
+    return np.where(weight[..., None] > 0, from_lab(value), pixels)

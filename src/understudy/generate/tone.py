@@ -14,6 +14,7 @@ from understudy.attributes.skin_tone import (
     measure_tone_deg,
     tone_bin,
 )
+from understudy.generate.cielab import from_lab, to_lab
 from understudy.types import Condition
 
 LARGEST_RATIO = 1.7
@@ -58,7 +59,7 @@ def hold_skin_tone(pixels: NDArray[np.uint8], condition: Condition) -> NDArray[n
     if not 0 < abs(nearest) < np.inf:
         return pixels
     own = measure_face_lab(pixels, _box(mask), condition.keypoints, condition.visibility)
-    lab = np.asarray(cv2.cvtColor(pixels.astype(np.float32) / 255, cv2.COLOR_RGB2LAB), np.float32)
+    lab = to_lab(pixels)
     for turn in nearest * np.linspace(0, _FARTHEST, _N_TRIALS + 1)[1:]:
         trial = _scaled(lab, *_turned(own, float(turn)), pixels, mask)
         distance = _distance(_tone(trial, condition), wanted)
@@ -90,7 +91,7 @@ def toned(
     lightness = float(own[0])
     goal_l, goal_a, goal_b = TONE_LAB[wanted]
     ratio = float(np.clip(goal_l / lightness, 1 / _LARGEST_TONING, _LARGEST_TONING))
-    lab = np.asarray(cv2.cvtColor(pixels.astype(np.float32) / 255, cv2.COLOR_RGB2LAB), np.float32)
+    lab = to_lab(pixels)
     reached = min(lightness * ratio, 98.0)
     above = reached + (lab[..., 0] - lightness) * (100 - reached) / (100 - lightness)
     lab[..., 0] = np.where(
@@ -127,7 +128,7 @@ def hold_skin_hue(pixels: NDArray[np.uint8], condition: Condition) -> NDArray[np
     own = mask & (np.hypot(x - mask.shape[1] / 2, y - mask.shape[0] / 2) < _OWN * max(mask.shape))
     own = own if own.any() else mask  # a neighbour's hole may join the mask, and be deeper
     depth = cv2.distanceTransform(mask.astype(np.uint8), cv2.DIST_L2, 3)
-    value = np.asarray(cv2.cvtColor(pixels.astype(np.float32) / 255, cv2.COLOR_RGB2LAB), np.float32)
+    value = to_lab(pixels)
     a, b = (float(v) for v in np.median(value[own & (depth >= depth[own].max() / 2)][:, 1:], axis=0))
     hue, chroma = float(np.degrees(np.arctan2(b, a))), float(np.hypot(a, b))
     if not _CAST_HUE_DEG[0] < hue < _CAST_HUE_DEG[1]:
@@ -138,7 +139,7 @@ def hold_skin_hue(pixels: NDArray[np.uint8], condition: Condition) -> NDArray[np
         return pixels
     weight = np.clip(depth / (_EDGE * np.sqrt(own.sum())), 0, 1).astype(np.float32)
     value[..., 1:] += weight[..., None] * shift
-    rgb = np.clip(np.rint(cv2.cvtColor(value, cv2.COLOR_LAB2RGB) * 255), 0, 255).astype(np.uint8)
+    rgb = from_lab(value)
     return np.where(mask[..., None], rgb, pixels)
 
 
@@ -158,8 +159,7 @@ def _scaled(
     lab: NDArray[np.float32], lightness: float, chroma: float, pixels: NDArray[np.uint8], mask: NDArray[np.bool_]
 ) -> NDArray[np.uint8]:
     changed = lab * np.array([lightness, chroma, chroma], np.float32)
-    changed[..., 0] = np.clip(changed[..., 0], 0, 100)
-    rgb = np.clip(np.rint(cv2.cvtColor(changed, cv2.COLOR_LAB2RGB) * 255), 0, 255).astype(np.uint8)
+    rgb = from_lab(changed)
     return np.where(mask[..., None], rgb, pixels)
 
 
